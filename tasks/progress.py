@@ -1,0 +1,75 @@
+"""Where the progress of a step is shown: the terminal that listens, and the Prefect UI."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Protocol, cast
+from uuid import UUID
+
+from artifacts.progress import Progress, ProgressSink
+
+UPDATE_SECONDS = 2.0
+
+
+class Listener(Protocol):
+    """Somebody who watches a run, such as the terminal."""
+
+    def step_started(self, name: str) -> None:
+        """A step looks up its key, and builds if it must."""
+
+    def step_says(self, name: str, line: str) -> None:
+        """A step says why it is built, or what it waits for."""
+
+    def step_progress(self, name: str, progress: Progress) -> None:
+        """How far the step is."""
+
+    def step_finished(self, name: str, line: str, reused: bool) -> None:
+        """The step's artifact is there."""
+
+
+listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def shown_progress(name: str) -> Iterator[ProgressSink]:
+    """A sink that tells the listener at once and the Prefect UI every two seconds."""
+    latest: list[Progress] = []
+    stop = threading.Event()
+    watcher = listener.get()
+
+    def sink(progress: Progress) -> None:
+        latest[:] = [progress]
+        if watcher:
+            watcher.step_progress(name, progress)
+
+    thread = threading.Thread(
+        target=copy_context().run, args=(_show_in_ui, name, latest, stop), daemon=True
+    )
+    thread.start()
+    try:
+        yield sink
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _show_in_ui(name: str, latest: list[Progress], stop: threading.Event) -> None:
+    from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+    artifact_id: UUID | None = None
+    shown: Progress | None = None
+    while True:
+        stopped = stop.wait(UPDATE_SECONDS)
+        if latest and latest[0] != shown:
+            shown = latest[0]
+            percent = min(100.0, 100.0 * shown.done / shown.total) if shown.total else 0.0
+            text = f"{shown.done}/{shown.total or '?'} {shown.unit} {shown.note}".strip()
+            if artifact_id is None:
+                key = f"{name.replace('_', '-')}-progress"
+                created = create_progress_artifact(progress=percent, key=key, description=text)
+                artifact_id = cast(UUID, created)
+            else:
+                update_progress_artifact(artifact_id, progress=percent, description=text)
+        if stopped:
+            return

@@ -1,0 +1,167 @@
+"""The records: every type that travels between steps, declared once.
+
+All records are frozen, refuse unknown fields and carry a `record_id` that is the digest
+of their content, so that the same content has the same name on every machine.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
+
+from artifacts.digest import digest_json
+
+Language = Literal["en", "zh"]
+Role = Literal["system", "user", "assistant", "tool"]
+NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+
+SCHEMA_VERSION = 1
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and closed to fields it does not declare."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolCall(Frozen):
+    """One call of a tool by the assistant; `arguments` is a JSON object."""
+
+    name: NonBlank
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Message(Frozen):
+    """One message of a talk. The doctor is `assistant`, the patient `user`."""
+
+    role: Role
+    content: NonBlank
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class Fault(Frozen):
+    """What a check found: its name, a sentence for people, and the message it is about."""
+
+    name: NonBlank
+    detail: str = ""
+    message_index: int | None = None
+
+
+class Record(Frozen):
+    """What every record carries.
+
+    `record_id` is worked out from the content when absent, and checked when present.
+    """
+
+    record_id: str = ""
+    language: Language
+    source: NonBlank
+    case_id: NonBlank
+    license: NonBlank = "Apache-2.0"
+
+    @model_validator(mode="after")
+    def _named_by_content(self) -> Self:
+        expected = digest_json(self.model_dump(mode="json", exclude={"record_id"}))
+        if self.record_id not in ("", expected):
+            raise ValueError(
+                f"record_id {self.record_id!r} does not name this content (expected "
+                f"{expected!r}): the row was changed after it was written; leave "
+                "record_id out to have it worked out"
+            )
+        object.__setattr__(self, "record_id", expected)
+        return self
+
+
+class Passage(Record):
+    """A text for continued pretraining (PT)."""
+
+    kind: Literal["passage"] = "passage"
+    text: NonBlank
+    title: str = ""
+
+
+class Conversation(Record):
+    """A whole talk between patient (`user`) and doctor (`assistant`).
+
+    `sample_index` tells apart several talks of one case; `faults` is what the checks of
+    the generator found; `usage` and identifiers of calls stay in the journal.
+    """
+
+    kind: Literal["conversation"] = "conversation"
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    tools: tuple[dict[str, JsonValue], ...] = ()
+    persona: str = ""
+    sample_index: int = 0
+    faults: tuple[Fault, ...] = ()
+
+
+class PreferencePair(Record):
+    """Two completions of one prompt, the better one first.
+
+    `margin` is the difference of the judge's scores (chosen minus rejected, at least 0);
+    `agreement` the share of judgements that agree (1.0 where a rule decided);
+    `fault_type` names what is wrong with the rejected completion.
+    """
+
+    kind: Literal["preference_pair"] = "preference_pair"
+    prompt: Annotated[tuple[Message, ...], Field(min_length=1)]
+    chosen: Annotated[tuple[Message, ...], Field(min_length=1)]
+    rejected: Annotated[tuple[Message, ...], Field(min_length=1)]
+    fault_type: NonBlank
+    margin: Annotated[float, Field(ge=0.0)]
+    agreement: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+
+
+class Problem(Record):
+    """A question with a checkable answer.
+
+    With `choices`, `answer` is the text of the right choice.
+    """
+
+    kind: Literal["problem"] = "problem"
+    prompt: Annotated[tuple[Message, ...], Field(min_length=1)]
+    answer: NonBlank
+    choices: tuple[NonBlank, ...] = ()
+    verifier: NonBlank = "choice"
+
+
+class Feedback(Record):
+    """One completion with a thumb up or down (KTO)."""
+
+    kind: Literal["feedback"] = "feedback"
+    prompt: Annotated[tuple[Message, ...], Field(min_length=1)]
+    completion: Annotated[tuple[Message, ...], Field(min_length=1)]
+    label: bool
+
+
+class Quarantined(Frozen):
+    """A row that was not accepted: the raw input as it came, and why.
+
+    `origin` says where it came from (`file:line` or `artifact/file:line`).
+    """
+
+    kind: Literal["quarantined"] = "quarantined"
+    raw: str
+    fault: NonBlank
+    detail: str
+    origin: NonBlank
+
+
+AnyRecord = Annotated[
+    Passage | Conversation | PreferencePair | Problem | Feedback, Field(discriminator="kind")
+]
+RECORD_TYPES: tuple[type[Record], ...] = (
+    Passage,
+    Conversation,
+    PreferencePair,
+    Problem,
+    Feedback,
+)
+RECORDS: TypeAdapter[Any] = TypeAdapter(AnyRecord)
