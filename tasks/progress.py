@@ -15,6 +15,9 @@ UPDATE_SECONDS = 2.0
 class Listener(Protocol):
     """Somebody who watches a run, such as the terminal."""
 
+    def plan(self, steps: int) -> None:
+        """How many more steps will come."""
+
     def step_started(self, name: str) -> None:
         """A step looks up its key, and builds if it must."""
 
