@@ -1,0 +1,182 @@
+"""Running a flow from the command line: its server, its terminal, its end."""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+from rich.console import Console
+
+from medfactory.private_server import ServerFailed, private_server
+from medfactory.terminal import Terminal, shown_in_terminal
+
+if TYPE_CHECKING:
+    from flows.parameters import Changes, Place
+
+FlowName = Literal["build_model", "generate_data", "train_model", "evaluate_model"]
+STOPPED = 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the person typed."""
+
+    profile: str
+    assignments: list[str] = field(default_factory=list)
+    endpoint: str | None = None
+    budget_usd: float | None = None
+    data: list[Path] = field(default_factory=list)
+    generate: bool = True
+    home: Path = Path(".medfactory")
+    endpoints_file: Path | None = None
+
+    def parameters(self) -> "tuple[str, Changes, Place]":
+        """The flow's parameters. Raises SettingsError for a malformed assignment."""
+        from flows.overrides import parse_assignments
+        from flows.parameters import Changes, Place
+
+        changes = Changes(
+            endpoint=self.endpoint,
+            budget_usd=self.budget_usd,
+            data_files=tuple(str(path.absolute()) for path in self.data),
+            generate=self.generate,
+            overrides=parse_assignments(self.assignments),
+        )
+        place = Place(home=self.home.absolute(), endpoints_file=self.endpoints_file)
+        return self.profile, changes, place
+
+
+def run_flow(
+    name: FlowName,
+    request: Request,
+    *,
+    server: Literal["private", "configured"],
+    trace: bool,
+    **more: str,
+) -> None:
+    """Run a flow to its end; a clear error leaves with status 1, Ctrl-C with 130."""
+    console = Console(soft_wrap=True)
+    started = time.monotonic()
+    with _faults_named(trace), _terminated_like_ctrl_c():
+        with _prefect(server, request.home / "prefect") as settle:
+            profile, changes, place = request.parameters()
+            flow = _load(name, profile, changes, place)
+            settle()
+            with shown_in_terminal(console) as terminal, _without_heartbeat(server):
+                result = flow(profile=profile, changes=changes, place=place, **more)
+            _send_last_logs()
+    _say_the_end(console, terminal, result, time.monotonic() - started)
+
+
+@contextmanager
+def _prefect(server: str, home: Path) -> Iterator[Any]:
+    """The server of the run; what is yielded waits until it is up."""
+    if server == "configured":
+        yield lambda: None
+        return
+    with private_server(home) as starting:
+        yield starting.wait
+
+
+def _load(name: FlowName, profile: str, changes: "Changes", place: "Place") -> Any:
+    """Import the flow, and refuse wrong settings before anything is started."""
+    from importlib import import_module
+
+    from flows.settings import read_settings
+
+    read_settings(profile, changes)
+    return getattr(import_module(f"flows.{name}"), name)
+
+
+@contextmanager
+def _without_heartbeat(server: str) -> Iterator[None]:
+    """A private server dies with its run, so nobody needs to hear that the run lives."""
+    if server == "configured":
+        yield
+        return
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+def _send_last_logs() -> None:
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=5)
+
+
+def _say_the_end(console: Console, terminal: Terminal, result: Any, seconds: float) -> None:
+    done = f"{terminal.reused} steps reused, {terminal.built} built"
+    console.print(f"\n[bold]Done in {seconds:.0f} s[/bold]: {done}.", highlight=False)
+    for line in result.lines():
+        console.print(line, highlight=False)
+
+
+@contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
+    """A polite kill ends the run as Ctrl-C does, so that children are ended and said."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+@contextmanager
+def _faults_named(trace: bool) -> Iterator[None]:
+    """Clear errors as one message, without a traceback unless asked for."""
+    console = Console(stderr=True, soft_wrap=True)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit):
+            raise
+        console.print(
+            "\n[yellow]Stopped. What was bought and trained is kept; type the same command and it "
+            "goes on.[/yellow]"
+        )
+        raise typer.Exit(STOPPED) from None
+    except clear_errors() as error:
+        if trace or os.environ.get("MEDFACTORY_TRACE"):
+            traceback.print_exc(file=sys.stderr)
+        console.print(f"\n[red]{type(error).__name__}:[/red] {error}", highlight=False)
+        raise typer.Exit(1) from None
+
+
+def clear_errors() -> tuple[type[BaseException], ...]:
+    """The errors whose message already says what to do."""
+    from artifacts.errors import StoreError
+    from datagen.errors import DatagenError
+    from endpoints.errors import EndpointError
+    from evaluation.errors import EvaluationError
+    from flows.overrides import SettingsError
+    from judging.errors import JudgingError
+    from tasks.child import ChildCrashed, ChildError
+    from training.errors import TrainingError
+    from validation.errors import RecordError
+
+    return (
+        StoreError,
+        EndpointError,
+        RecordError,
+        DatagenError,
+        JudgingError,
+        TrainingError,
+        EvaluationError,
+        SettingsError,
+        ChildError,
+        ChildCrashed,
+        ServerFailed,
+    )
