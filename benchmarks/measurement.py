@@ -1,0 +1,80 @@
+"""What a benchmark prints, and how it runs the factory as a person would."""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A figure beside its target; `holds` says whether it is met."""
+
+    name: str
+    figure: float
+    unit: str
+    target: str
+    holds: bool
+    measured: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One finished command: wall and user seconds of it and its children."""
+
+    wall_seconds: float
+    user_seconds: float
+    output: str
+
+
+def parse_quick(description: str) -> bool:
+    """Whether `--quick` was given on the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="under a minute, a smaller size")
+    return bool(parser.parse_args().quick)
+
+
+def report(measurement: Measurement, quick: bool) -> None:
+    """Print the measurement, the JSON object last."""
+    state = "holds" if measurement.holds else "DOES NOT HOLD"
+    print(
+        f"{measurement.name}: {measurement.figure:.4g} {measurement.unit} "
+        f"(target {measurement.target}): {state}"
+    )
+    machine = {"cores": os.cpu_count(), "system": platform.system(), "quick": quick}
+    print(json.dumps(asdict(measurement) | {"machine": machine}))
+
+
+def run_timed(command: list[str], environment: dict[str, str] | None = None) -> Timed:
+    """Run a command to its end. Raises CalledProcessError, its output shown, where it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    wall_seconds = time.monotonic() - started
+    user_seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    if done.returncode:
+        sys.stderr.write(done.stdout)
+        done.check_returncode()
+    return Timed(wall_seconds, user_seconds, done.stdout)
+
+
+def run_factory(home: Path, quick: bool) -> Timed:
+    """`medfactory run` on the embedded model, in full or as the smoke profile."""
+    profile = "smoke" if quick else "embedded"
+    return run_timed(
+        [sys.executable, "-m", "medfactory.cli", "run", "--profile", profile, "--home", str(home)]
+    )
