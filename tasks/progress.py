@@ -76,3 +76,9 @@ def _show_in_ui(name: str, latest: list[Progress], stop: threading.Event) -> Non
                 update_progress_artifact(artifact_id, progress=percent, description=text)
         if stopped:
             return
+
+
+def plan(steps: int) -> None:
+    """Tell the listener, if there is one, how many more steps will come."""
+    if watcher := listener.get():
+        watcher.plan(steps)

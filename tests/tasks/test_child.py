@@ -3,13 +3,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextvars import copy_context
 
 import psutil
 import pytest
 
 from artifacts.progress import silent
-from tasks.child import ChildCrashed, ChildError, child_process, run_job
+from tasks.child import (
+    ChildCrashed,
+    ChildError,
+    ChildStopped,
+    child_process,
+    children_end_with_the_flow,
+    run_job,
+)
 
 PARENT = """
 import sys, time
@@ -97,3 +106,21 @@ def test_a_killed_child_is_told_apart_and_its_log_is_shown(tmp_path, monkeypatch
     program = "print('step 7', flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
     with pytest.raises(ChildCrashed, match=r"status -9(.|\n)*step 7"):
         run_program(tmp_path, monkeypatch, program)
+
+
+def test_a_job_in_another_thread_ends_when_the_flow_fails(tmp_path, monkeypatch):
+    errors = []
+
+    def job_in_thread():
+        try:
+            run_program(tmp_path, monkeypatch, "import time; time.sleep(60)\n")
+        except ChildStopped as error:
+            errors.append(error)
+
+    with pytest.raises(KeyboardInterrupt), children_end_with_the_flow():
+        thread = threading.Thread(target=copy_context().run, args=(job_in_thread,))
+        thread.start()
+        time.sleep(0.3)
+        raise KeyboardInterrupt
+    thread.join(30)
+    assert len(errors) == 1

@@ -1,0 +1,54 @@
+"""`generate_data`: cases → conversations → preference pairs → a validated data set."""
+
+import tasks.telemetry  # noqa: F401  isort: skip
+
+from pathlib import Path
+
+from prefect import flow
+
+from datagen.generate import LlmAccess
+from flows.parameters import Changes, Place
+from flows.result import FlowResult
+from flows.settings import BuildSettings, read_settings
+from tasks.data import generate_conversations, generate_preferences, import_file, make_dataset
+from tasks.progress import plan
+from tasks.steps import StepReport
+from validation.importing import import_settings
+
+
+@flow(name="generate_data", log_prints=False, persist_result=False)
+def generate_data(
+    profile: str = "embedded", changes: Changes | None = None, place: Place | None = None
+) -> FlowResult:
+    """Generate conversations and preference pairs, validate them, write Parquet."""
+    changes, place = changes or Changes(), place or Place()
+    settings = read_settings(profile, changes)
+    plan(count_data_steps(changes))
+    reports = data_steps(settings, changes, place)
+    return FlowResult.of(reports)
+
+
+def count_data_steps(changes: Changes) -> int:
+    """How many steps `data_steps` will do."""
+    return 1 + len(changes.data_files) + 2 * changes.generate
+
+
+def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[StepReport]:
+    """The tasks from cases and files to a data set, which is the last one."""
+    home = place.home.absolute()
+    files = [import_settings(Path(path)) for path in changes.data_files]
+    reports = []
+    if changes.generate:
+        reports += _generated(settings, place, home)
+    reports += [import_file(file, home) for file in files]
+    inputs = {f"{r.name}_{i}" if r.name == "import" else r.name: r.ref for i, r in enumerate(reports)}
+    return [*reports, make_dataset(settings.dataset, inputs, home)]
+
+
+def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepReport]:
+    access = LlmAccess.of(
+        settings.endpoint, place.endpoints_file, home / "journal.sqlite", settings.budget_usd
+    )
+    talks = generate_conversations(settings.generate, access, home)
+    pairs = generate_preferences(settings.preferences, access, talks.ref, home)
+    return [talks, pairs]

@@ -1,0 +1,64 @@
+"""All settings of a build in one model, and how a profile and changes to it become one."""
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from datagen.generate import GenerateSettings
+from datagen.preferences import PreferenceSettings
+from evaluation.evaluate import EvaluateSettings
+from flows.overrides import SettingsError, apply_overrides, explain, read_profile
+from flows.parameters import Changes
+from training.stage import AnyStage
+from training.student import StudentSettings
+from validation.dataset import DatasetSettings
+from validation.schemas import Frozen
+
+
+class BuildSettings(Frozen):
+    """What is generated, how it is checked, which student is trained by which stages.
+
+    `stages` run in their order; a stage's name is its kind unless it says `stage: …` itself.
+    `overlap_evaluation`: evaluate one model while the next is trained (not on one GPU).
+    `report_language`: the language of the report's own words.
+    """
+
+    endpoint: str = "embedded"
+    budget_usd: float | None = Field(None, ge=0.0)
+    generate: GenerateSettings = GenerateSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    student: StudentSettings = StudentSettings()
+    stages: dict[str, AnyStage] = Field(default_factory=dict)
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report_language: str = Field("en", pattern="^(en|zh)$")
+    overlap_evaluation: bool = False
+
+
+def read_settings(profile: str, changes: Changes) -> BuildSettings:
+    """The settings of a profile with changes.
+
+    Raises SettingsError naming every setting that is misspelt or out of range.
+    """
+    values = read_profile(profile)
+    stages = values.setdefault("stages", {})
+    if not isinstance(stages, dict):
+        raise SettingsError(f"profile {profile!r}: stages must map names to settings")
+    shorthands = {name: f"stages.{name}" for name in stages}
+    overrides = dict(changes.overrides)
+    if changes.endpoint is not None:
+        overrides["endpoint"] = changes.endpoint
+    if changes.budget_usd is not None:
+        overrides["budget_usd"] = changes.budget_usd
+    values = apply_overrides(values, overrides, shorthands)
+    _name_kinds(values["stages"])
+    try:
+        return BuildSettings.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, BuildSettings, f"profile {profile!r} with its changes") from error
+
+
+def _name_kinds(stages: dict[str, Any]) -> None:
+    for name, stage in stages.items():
+        if isinstance(stage, dict):
+            stage.setdefault("stage", name)

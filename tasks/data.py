@@ -1,0 +1,75 @@
+"""Data as Prefect tasks: conversations, preference pairs, the user's files, the data set."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from prefect import task
+
+from artifacts.manifest import ArtifactRef
+from datagen.generate import (
+    CONVERSATIONS_VERSION,
+    PREFERENCES_VERSION,
+    GenerateSettings,
+    LlmAccess,
+    build_conversations,
+    build_preferences,
+)
+from datagen.preferences import PreferenceSettings
+from tasks.steps import (
+    RETRIES,
+    RETRY_DELAYS_SECONDS,
+    StepReport,
+    make_step,
+    perform,
+    worth_retrying,
+)
+from validation.dataset import STEP_VERSION as DATASET_VERSION
+from validation.dataset import DatasetSettings, build_dataset
+from validation.importing import STEP_VERSION as IMPORT_VERSION
+from validation.importing import ImportSettings, build_import
+
+retried = partial(
+    task,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+    persist_result=False,
+)
+
+
+@retried(name="generate conversations", tags=["llm"])
+def generate_conversations(settings: GenerateSettings, access: LlmAccess, home: Path) -> StepReport:
+    """Simulate consultations of the library's cases through an endpoint."""
+    build = partial(build_conversations, settings, access)
+    step = make_step(
+        "conversations", CONVERSATIONS_VERSION, "conversations", settings, {}, build
+    )
+    return perform(step, home)
+
+
+@retried(name="generate preference pairs", tags=["llm"])
+def generate_preferences(
+    settings: PreferenceSettings, access: LlmAccess, conversations: ArtifactRef, home: Path
+) -> StepReport:
+    """Make preference pairs from the conversations' doctor turns."""
+    build = partial(build_preferences, settings, access)
+    inputs = {"conversations": conversations}
+    step = make_step("preferences", PREFERENCES_VERSION, "preferences", settings, inputs, build)
+    return perform(step, home)
+
+
+@task(name="import a file", persist_result=False)
+def import_file(settings: ImportSettings, home: Path) -> StepReport:
+    """Take a user's own file in."""
+    build = partial(build_import, settings)
+    return perform(make_step("import", IMPORT_VERSION, "import", settings, {}, build), home)
+
+
+@task(name="validate and write Parquet", persist_result=False)
+def make_dataset(
+    settings: DatasetSettings, inputs: Mapping[str, ArtifactRef], home: Path
+) -> StepReport:
+    """Check every row, quarantine what falls, split by case, write Parquet and Data Docs."""
+    build = partial(build_dataset, settings)
+    return perform(make_step("dataset", DATASET_VERSION, "dataset", settings, inputs, build), home)

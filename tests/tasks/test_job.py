@@ -1,0 +1,56 @@
+import pytest
+from pydantic import BaseModel
+
+from artifacts.errors import StoreError
+from artifacts.progress import Progress
+from artifacts.step import Built, Workspace
+from tasks.child import ChildError
+from tasks.job import build_in_child
+
+
+class Words(BaseModel):
+    text: str = "hello"
+
+
+def build_words(settings: Words, workspace: Workspace) -> Built:
+    workspace.progress(Progress(1, 2, "words", note="half"))
+    if settings.text == "bad":
+        raise StoreError("this word is not allowed: choose another")
+    (workspace.out / "words.txt").write_text(
+        settings.text + (workspace.inputs["more"] / "more.txt").read_text()
+    )
+    return Built(counts={"words": 2}, summary={"a": {"b": 1}}, volatile=("log",))
+
+
+def workspace_in(folder, seen) -> Workspace:
+    for name in ("out", "state", "more"):
+        (folder / name).mkdir()
+    (folder / "more" / "more.txt").write_text(" world")
+    return Workspace(folder / "out", folder / "state", {"more": folder / "more"}, seen.append)
+
+
+def test_a_build_in_a_child_gives_the_same_result_as_here(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    seen = []
+    expected = build_words(Words(), workspace_in(here, []))
+    built = build_in_child(
+        "tests.tasks.test_job:build_words",
+        "tests.tasks.test_job:Words",
+        Words(),
+        workspace_in(there, seen),
+    )
+    assert built == expected
+    assert (there / "out" / "words.txt").read_text() == "hello world"
+    assert seen == [Progress(1, 2, "words", note="half")]
+
+
+def test_a_clear_error_of_the_build_comes_back_as_its_message(tmp_path):
+    with pytest.raises(ChildError, match="^this word is not allowed: choose another$"):
+        build_in_child(
+            "tests.tasks.test_job:build_words",
+            "tests.tasks.test_job:Words",
+            Words(text="bad"),
+            workspace_in(tmp_path, []),
+        )
