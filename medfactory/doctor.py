@@ -5,13 +5,18 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from endpoints.budget import Budget
+from endpoints.client import Checked, Client
+from endpoints.embedded import embedded_model_path
 from endpoints.errors import EndpointError
+from endpoints.journal import Journal
 from endpoints.settings import EndpointSettings, find_endpoint, read_endpoints, read_key
 
 NEEDED_DISK_BYTES = 5 * 2**30
@@ -108,18 +113,22 @@ def check_endpoint(name: str, endpoints_file: Path | None) -> Iterator[Line]:
 
 
 def _reach(settings: EndpointSettings) -> Line:
-    from endpoints.embedded import probe
-
     try:
-        checked = asyncio.run(probe(settings))
+        if settings.embedded:
+            path = settings.embedded.model_file or embedded_model_path()
+            return Line("ok", "endpoint", f"{settings.name}: {settings.model} in process, {path.name}")
+        checked = asyncio.run(_ask(settings))
     except EndpointError as error:
         return Line("bad", "endpoint", settings.name, str(error))
-    found = (
-        f"{settings.name} answers in {checked.latency_seconds:.2f} s, model {settings.model}"
-        if checked
-        else f"{settings.name}: model file found, {settings.model}"
-    )
+    found = f"{settings.name} answers in {checked.latency_seconds:.2f} s, has {settings.model}"
     return Line("ok", "endpoint", found)
+
+
+async def _ask(settings: EndpointSettings) -> Checked:
+    """Ask for the list of models, which costs nothing; the journal is a passing one."""
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal") as journal:
+        async with Client(settings, journal, Budget(journal)) as client:
+            return await client.check()
 
 
 def check_prefect_api(url: str) -> Line:

@@ -15,12 +15,14 @@ from pydantic import (
     TypeAdapter,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from artifacts.digest import digest_json
 
 Language = Literal["en", "zh"]
 Role = Literal["system", "user", "assistant", "tool"]
 NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 SCHEMA_VERSION = 1
 
@@ -39,11 +41,22 @@ class ToolCall(Frozen):
 
 
 class Message(Frozen):
-    """One message of a talk. The doctor is `assistant`, the patient `user`."""
+    """One message of a talk. The doctor is `assistant`, the patient `user`.
+
+    `content` may be blank only where the assistant calls a tool instead of speaking.
+    """
 
     role: Role
-    content: NonBlank
+    content: str
     tool_calls: tuple[ToolCall, ...] = ()
+
+    @model_validator(mode="after")
+    def _said_or_called(self) -> Self:
+        if self.tool_calls and self.role != "assistant":
+            raise PydanticCustomError("bad_value", "only the assistant calls tools")
+        if not self.tool_calls and not self.content.strip():
+            raise PydanticCustomError("blank_content", "the message says nothing")
+        return self
 
 
 class Fault(Frozen):
@@ -51,7 +64,7 @@ class Fault(Frozen):
 
     name: NonBlank
     detail: str = ""
-    message_index: int | None = None
+    message_index: Int64 | None = None
 
 
 class Record(Frozen):
@@ -98,7 +111,7 @@ class Conversation(Record):
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     tools: tuple[dict[str, JsonValue], ...] = ()
     persona: str = ""
-    sample_index: int = 0
+    sample_index: Int64 = 0
     faults: tuple[Fault, ...] = ()
 
 
@@ -114,6 +127,7 @@ class PreferencePair(Record):
     prompt: Annotated[tuple[Message, ...], Field(min_length=1)]
     chosen: Annotated[tuple[Message, ...], Field(min_length=1)]
     rejected: Annotated[tuple[Message, ...], Field(min_length=1)]
+    tools: tuple[dict[str, JsonValue], ...] = ()
     fault_type: NonBlank
     margin: Annotated[float, Field(ge=0.0)]
     agreement: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0

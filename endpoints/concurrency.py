@@ -1,0 +1,149 @@
+"""How many requests may run at once, learned from the endpoint; and when it is down."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+from endpoints.errors import FaultName
+
+DECREASE = 0.5
+# Back from half to full within about eight rounds of answers, however high the limit.
+INCREASE_SHARE = 1 / 16
+FAILURES_TO_SUSPECT = 5
+PATIENCE_SECONDS = 60.0
+
+
+class Clock(Protocol):
+    """Time, as the waits see it."""
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Seconds since some fixed moment."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        await asyncio.sleep(seconds)
+
+
+class AdaptiveLimit:
+    """Additive increase, multiplicative decrease (Chiu and Jain 1989), and pauses.
+
+    A burst of refusals counts once: only a request that was sent after the last decrease
+    may lower the limit again.
+    """
+
+    def __init__(self, most: int, clock: Clock) -> None:
+        self.limit = float(most)
+        self.in_flight = 0
+        self._most = most
+        self._clock = clock
+        self._resume_at = 0.0
+        self._epoch = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self) -> int:
+        """Wait for a slot; returns the epoch, to be given to `overloaded`."""
+        while True:
+            pause = self._resume_at - self._clock.now() if self._resume_at else 0.0
+            if pause > 0:
+                await self._clock.sleep(pause)
+            elif self.in_flight < int(self.limit):
+                self.in_flight += 1
+                return self._epoch
+            else:
+                await self._queue()
+
+    def release(self) -> None:
+        """Give the slot back."""
+        self.in_flight -= 1
+        self._wake()
+
+    def succeeded(self) -> None:
+        """An answer came: room for a little more."""
+        step = max(1.0, self._most * INCREASE_SHARE)
+        self.limit = min(float(self._most), self.limit + step / self.limit)
+
+    def overloaded(self, epoch: int, retry_after_seconds: float | None = None) -> None:
+        """The endpoint wants less: halve the limit, and wait as long as it asks."""
+        if epoch == self._epoch:
+            self._epoch += 1
+            self.limit = max(1.0, self.limit * DECREASE)
+        if retry_after_seconds:
+            self._resume_at = max(self._resume_at, self._clock.now() + retry_after_seconds)
+
+    async def _queue(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()  # woken and cancelled at once: the next in the queue takes its turn
+            raise
+
+    def _wake(self) -> None:
+        free = int(self.limit) - self.in_flight
+        while free > 0 and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                free -= 1
+
+
+class Breaker:
+    """Says when the endpoint, and not a request, is at fault: from failures in a row.
+
+    One that never answered is dead after 5 failures to connect; one that answers with faults
+    alone, or did answer earlier, is given 60 seconds, in which a server may restart. There is
+    no way back: the run stops, and goes on with the same command.
+    """
+
+    def __init__(self, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._clock = clock
+        self._patience_seconds = patience_seconds
+        self._answered = False
+        self._failures = 0
+        self._first_failure = 0.0
+        self._requests: set[str] = set()
+
+    def succeeded(self) -> None:
+        """An answer came, or a refusal of that one request: the endpoint lives."""
+        self._answered = True
+        self._failures = 0
+        self._requests.clear()
+
+    def failed(self, fault: FaultName, reached: bool, digest: str) -> bool:
+        """Count a failed attempt of a request; whether the endpoint is to be given up.
+
+        `reached`: whether the endpoint got the request at all.
+        """
+        if fault == "rate_limit":
+            return False
+        if self._failures == 0:
+            self._first_failure = self._clock.now()
+        self._failures += 1
+        self._requests.add(digest)
+        if self._failures < FAILURES_TO_SUSPECT:
+            return False
+        if not reached and not self._answered:
+            return True
+        waited = self._clock.now() - self._first_failure >= self._patience_seconds
+        return waited and (not reached or self.suspicious)
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether several requests in a row failed, so that none of them is to blame."""
+        return len(self._requests) >= FAILURES_TO_SUSPECT

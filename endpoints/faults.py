@@ -1,0 +1,125 @@
+"""Faults by name: what each one means for the request, the endpoint and the bill."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from endpoints.errors import FaultName
+
+BACKOFF_BASE_SECONDS = 0.5
+BACKOFF_MOST_SECONDS = 30.0
+RETRY_AFTER_MOST_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to do after a fault.
+
+    `attempts`: how often a request may meet it (None: the endpoint's `max_attempts`).
+    `overload`: the endpoint wants fewer requests at once. `stops_run`: no request can succeed.
+    `bill`: nothing was billed; or what `usage` says; or `unknown`, where the endpoint may
+    have worked and billed without our seeing it: the budget then counts the worst case.
+    """
+
+    attempts: int | None
+    overload: bool = False
+    stops_run: bool = False
+    bill: Literal["nothing", "usage", "unknown"] = "nothing"
+
+
+POLICIES: Mapping[FaultName, Policy] = {
+    # A window of a minute must fit into the waits, whatever max_attempts says.
+    "rate_limit": Policy(20, overload=True),
+    "timeout": Policy(None, overload=True, bill="unknown"),
+    "connection": Policy(None, bill="unknown"),
+    "server": Policy(None),
+    "malformed": Policy(None, bill="unknown"),
+    "empty": Policy(3, bill="usage"),
+    # A second try would cost the full max_tokens again and be cut at the same place.
+    "truncated": Policy(1, bill="usage"),
+    "refused": Policy(1, bill="usage"),
+    "content_filter": Policy(1, bill="usage"),
+    "bad_request": Policy(1),
+    "authentication": Policy(1, stops_run=True),
+    "quota": Policy(1, stops_run=True),
+    "model_unknown": Policy(1, stops_run=True),
+}
+
+OVERLOADED = (429, 503, 529)  # "wants fewer requests at once"
+STATUS_FAULTS: Mapping[int, FaultName] = {
+    401: "authentication",
+    402: "quota",
+    403: "authentication",
+    404: "model_unknown",
+    408: "timeout",
+    409: "server",
+    425: "server",
+    429: "rate_limit",
+}
+CODE_FAULTS: Mapping[str, FaultName] = {
+    "insufficient_quota": "quota",
+    "content_filter": "content_filter",
+    "content_policy_violation": "content_filter",
+    "model_not_found": "model_unknown",
+}
+FINISH_FAULTS: Mapping[str, FaultName] = {
+    "length": "truncated",
+    "max_tokens": "truncated",
+    "content_filter": "content_filter",
+    "abort": "malformed",
+    "error": "malformed",
+}
+
+
+def name_status(status: int, code: str) -> FaultName:
+    """The fault behind an HTTP status (not 200) and the error's `code`, if it gave one."""
+    if code in CODE_FAULTS:
+        return CODE_FAULTS[code]
+    if status in STATUS_FAULTS:
+        return STATUS_FAULTS[status]
+    return "server" if status >= 500 else "bad_request"
+
+
+def name_answer(text: str, finish_reason: str, refusal: str) -> FaultName | None:
+    """What is wrong with an answer that came back whole; None where nothing is."""
+    if refusal:
+        return "refused"
+    if fault := FINISH_FAULTS.get(finish_reason):
+        return fault
+    return None if text.strip() else "empty"
+
+
+def backoff_seconds(failures: int, dice: random.Random) -> float:
+    """Wait before the next attempt: full jitter, doubling from 0.5 s, at most 30 s.
+
+    Source: Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015.
+    """
+    most = min(BACKOFF_MOST_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(failures - 1, 16))
+    return dice.uniform(0.0, most)
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """How long the endpoint asks us to wait (at most 600 s); None where it does not say.
+
+    Reads `retry-after-ms`, and `retry-after` as seconds or as an HTTP date.
+    """
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return _bounded(float(milliseconds) / 1000)
+        value = headers.get("retry-after")
+        if not value:
+            return None
+        if value.replace(".", "", 1).isdigit():
+            return _bounded(float(value))
+        date = parsedate_to_datetime(value)
+        aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return _bounded((aware - (now or datetime.now(UTC))).total_seconds())
+    except ValueError:
+        return None
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), RETRY_AFTER_MOST_SECONDS)

@@ -1,0 +1,291 @@
+"""Which endpoints there are: the packaged YAML, the person's YAML, the environment."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    Field,
+    JsonValue,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from endpoints.errors import ConfigurationError, KeyMissing
+from validation.schemas import Frozen, Language, NonBlank
+
+FILE_VARIABLE = "MEDFACTORY_ENDPOINTS"
+FILE_NAME = "endpoints.yaml"
+OVERRIDE = re.compile(r"MEDFACTORY_ENDPOINT_(?P<name>\w+?)_(?P<field>BASE_URL|MODEL)")
+OVERRIDE_PREFIX = "MEDFACTORY_ENDPOINT_"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+NEUTRAL: dict[str, JsonValue] = {"result_neutral": True}
+
+
+class Prices(Frozen):
+    """What a million tokens cost, in US dollars, and the day on which that was looked up."""
+
+    input_usd_per_million_tokens: NonNegativeFloat
+    output_usd_per_million_tokens: NonNegativeFloat
+    as_of: date
+
+
+class EmbeddedSettings(Frozen):
+    """The model that runs inside this process.
+
+    `context_tokens` is for one request; `slots` requests run at once. `model_file` is a GGUF
+    file (name its content in the endpoint's `model` and `revision`: they are what answers are
+    kept under); absent, the one that ships with the project's dependencies.
+    """
+
+    slots: PositiveInt = Field(8, json_schema_extra=NEUTRAL)
+    context_tokens: PositiveInt = 2048
+    threads: PositiveInt = Field(2, json_schema_extra=NEUTRAL)
+    model_file: Path | None = Field(None, json_schema_extra=NEUTRAL)
+
+
+class EndpointSettings(Frozen):
+    """One endpoint. What cannot change an answer (address, limits, prices) is result-neutral.
+
+    `key_variable` names the environment variable that holds the key (None: no key is sent).
+    `style` says how prompts are best written for the model: `chat` messages, or a
+    `transcript` that it continues. `languages` are those in which it can talk.
+    """
+
+    name: NonBlank
+    base_url: str | None = Field(None, json_schema_extra=NEUTRAL)
+    model: NonBlank
+    revision: str = ""
+    key_variable: str | None = Field(
+        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", json_schema_extra=NEUTRAL
+    )
+    style: Literal["chat", "transcript"] = "chat"
+    languages: tuple[Language, ...] = Field(("en", "zh"), min_length=1)
+    prices: Prices | None = Field(None, json_schema_extra=NEUTRAL)
+    free: bool = Field(False, json_schema_extra=NEUTRAL)
+    token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", json_schema_extra=NEUTRAL
+    )
+    max_in_flight: PositiveInt = Field(32, json_schema_extra=NEUTRAL)
+    timeout_seconds: PositiveFloat = Field(120.0, json_schema_extra=NEUTRAL)
+    max_attempts: PositiveInt = Field(6, json_schema_extra=NEUTRAL)
+    embedded: EmbeddedSettings | None = None
+
+    @model_validator(mode="after")
+    def _reachable_in_one_way(self) -> Self:
+        if (self.base_url is None) == (self.embedded is None):
+            raise ValueError("give exactly one of base_url and embedded")
+        if self.base_url is not None:
+            url = urlsplit(self.base_url)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ValueError("base_url must look like https://host/v1")
+            if url.username or url.password:
+                raise ValueError(
+                    "base_url must not hold a user or password; name the variable that holds "
+                    "the key in key_variable"
+                )
+        if self.free and self.prices is not None:
+            raise ValueError("give prices or `free: true`, not both")
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the endpoint stands on this machine, so that no proxy may be asked."""
+        return self.base_url is None or urlsplit(self.base_url).hostname in LOOPBACK
+
+
+def variable_name(name: str) -> str:
+    """An endpoint's name as it stands in environment variables."""
+    return re.sub(r"\W", "_", name).upper()
+
+
+def cost_usd(settings: EndpointSettings, prompt_tokens: int, completion_tokens: int) -> float:
+    """What the tokens cost, in US dollars; 0.0 where the endpoint is free.
+
+    Raises ConfigurationError where the endpoint has neither prices nor `free: true`.
+    """
+    if settings.free:
+        return 0.0
+    if settings.prices is None:
+        raise ConfigurationError(
+            f"endpoint '{settings.name}' (model {settings.model}) has no price, so no budget can "
+            "be kept. Nothing was sent. Write into its entry in endpoints.yaml `prices: "
+            "{input_usd_per_million_tokens: …, output_usd_per_million_tokens: …, as_of: "
+            "YYYY-MM-DD}`, or `free: true` if it costs nothing."
+        )
+    prices = settings.prices
+    return (
+        prompt_tokens * prices.input_usd_per_million_tokens
+        + completion_tokens * prices.output_usd_per_million_tokens
+    ) / 1e6
+
+
+def read_key(settings: EndpointSettings, environment: Mapping[str, str]) -> SecretStr | None:
+    """The endpoint's key, from the environment, now; None where it needs none.
+
+    Raises KeyMissing where the variable is absent or empty.
+    """
+    if settings.key_variable is None:
+        return None
+    key = environment.get(settings.key_variable, "").strip()
+    if not key:
+        raise KeyMissing(
+            f"endpoint '{settings.name}' at {settings.base_url} needs a key, and the environment "
+            f"variable {settings.key_variable} is not set. Nothing was sent. Set it (export "
+            f"{settings.key_variable}=…), or run with the endpoint 'embedded', which needs none."
+        )
+    return SecretStr(key)
+
+
+def read_endpoints(
+    path: Path | None = None, environment: Mapping[str, str] | None = None
+) -> dict[str, EndpointSettings]:
+    """All endpoints by name: the packaged ones, under those of the person's file.
+
+    The file is `path`, else the one that $MEDFACTORY_ENDPOINTS names, else `endpoints.yaml`
+    in the working directory where it exists. MEDFACTORY_ENDPOINT_<NAME>_BASE_URL and
+    …_MODEL override one endpoint. `environment`: os.environ where None.
+    Raises ConfigurationError naming the file, the key and the nearest allowed one.
+    """
+    variables = os.environ if environment is None else environment
+    packaged = files("endpoints").joinpath("default.yaml")
+    entries = _parse(packaged.read_text(encoding="utf-8"), "endpoints/default.yaml")
+    origin = dict.fromkeys(entries, "endpoints/default.yaml")
+    person = _persons_file(path, variables)
+    if person is not None:
+        for name, entry in _parse(_read(person), str(person)).items():
+            entries[name] = _merge(entries.get(name, {}), entry)
+            origin[name] = str(person)
+    _override(entries, origin, variables)
+    return {name: _build(name, entry, origin[name]) for name, entry in entries.items()}
+
+
+def find_endpoint(endpoints: Mapping[str, EndpointSettings], name: str) -> EndpointSettings:
+    """The endpoint of that name. Raises ConfigurationError listing those that exist."""
+    if name in endpoints:
+        return endpoints[name]
+    raise ConfigurationError(
+        f"no endpoint is called '{name}'{_nearest(name, endpoints)}. There are: "
+        f"{', '.join(sorted(endpoints))}. Declare it in {FILE_NAME}, or choose one of these."
+    )
+
+
+def _persons_file(path: Path | None, variables: Mapping[str, str]) -> Path | None:
+    if path is not None:
+        return path
+    if named := variables.get(FILE_VARIABLE):
+        return Path(named)
+    default = Path(FILE_NAME)
+    return default if default.is_file() else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the endpoints' file {path} cannot be read: {error}. Correct ${FILE_VARIABLE} or the "
+            "path, or remove it to use the packaged endpoints."
+        ) from error
+
+
+def _parse(text: str, origin: str) -> dict[str, dict[str, Any]]:
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigurationError(
+            f"{origin} is not YAML{where}; see endpoints/default.yaml"
+        ) from None
+    if not isinstance(loaded, dict):
+        raise ConfigurationError(f"{origin}: expected a mapping with the key 'endpoints'")
+    for key in loaded:
+        if key != "endpoints":
+            raise _unknown_key(origin, str(key), ("endpoints",))
+    entries = loaded.get("endpoints") or {}
+    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+        raise ConfigurationError(f"{origin}: 'endpoints' must map each name to its settings")
+    return {str(name): entry for name, entry in entries.items()}
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _override(
+    entries: dict[str, dict[str, Any]], origin: dict[str, str], variables: Mapping[str, str]
+) -> None:
+    by_variable = {variable_name(name): name for name in entries}
+    for variable in sorted(v for v in variables if v.startswith(OVERRIDE_PREFIX)):
+        match = OVERRIDE.fullmatch(variable)
+        name = by_variable.get(match["name"]) if match else None
+        if match is None or name is None:
+            known = [
+                f"{OVERRIDE_PREFIX}{n}_{f}" for n in by_variable for f in ("BASE_URL", "MODEL")
+            ]
+            raise ConfigurationError(
+                f"the environment variable {variable} overrides no endpoint"
+                f"{_nearest(variable, known)}. Endpoints: {', '.join(sorted(entries))}; fields: "
+                "BASE_URL, MODEL. Correct or unset it."
+            )
+        entries[name] = entries[name] | {match["field"].lower(): variables[variable]}
+        origin[name] += f" with ${variable}"
+
+
+def _build(name: str, entry: dict[str, Any], origin: str) -> EndpointSettings:
+    try:
+        return EndpointSettings.model_validate({"name": name} | entry)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = [str(part) for part in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            raise _unknown_key(
+                origin, ".".join(["endpoints", name, *where]), _allowed(where[:-1])
+            ) from None
+        place = ".".join(["endpoints", name, *where])
+        raise ConfigurationError(
+            f"{origin}: {place}: {first['msg']}. Correct it; endpoints/default.yaml is an example."
+        ) from None
+
+
+def _allowed(parents: list[str]) -> tuple[str, ...]:
+    models: dict[str, type[Frozen]] = {"prices": Prices, "embedded": EmbeddedSettings}
+    model = models[parents[-1]] if parents else EndpointSettings
+    return tuple(field for field in model.model_fields if field != "name")
+
+
+def _unknown_key(origin: str, place: str, allowed: tuple[str, ...]) -> ConfigurationError:
+    key = place.rpartition(".")[2]
+    secret = (
+        " A key is never written into a file: put it into an environment variable and name that "
+        "variable in key_variable."
+        if "key" in key.lower() and "key_variable" in allowed
+        else ""
+    )
+    return ConfigurationError(
+        f"{origin}: unknown key '{place}'{_nearest(key, allowed)}. Allowed here: "
+        f"{', '.join(allowed)}.{secret}"
+    )
+
+
+def _nearest(word: str, among: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
+    close = difflib.get_close_matches(word, list(among), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""
