@@ -97,9 +97,7 @@ class Store:
         Raises UnknownArtifact for none or several.
         """
         kind, _, start = prefix.rpartition("/")
-        found = [
-            m for m in self.manifests() if m.key.startswith(start) and kind in ("", m.kind)
-        ]
+        found = [m for m in self.manifests() if m.key.startswith(start) and kind in ("", m.kind)]
         if len(found) == 1:
             return found[0]
         names = ", ".join(f"{m.kind}/{m.key[:12]}" for m in found[:8])

@@ -5,6 +5,7 @@ process's start, Prefect's start on a fresh home, and its end included. `--quick
 smoke profile, whose steps are so short that the fixed costs weigh several times more.
 """
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -15,13 +16,14 @@ TARGET_SHARE = 0.05
 
 
 def measure(quick: bool) -> Measurement:
-    """Run the factory once in an empty folder and compare with its manifests' seconds."""
+    """Run the factory once in an empty folder; steps that overlap count once."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         run = run_factory(home, quick)
         manifests = list(Store(home / "store").manifests())
     steps = {f"{m.step} {m.key[:6]}": m.seconds for m in manifests}
-    share = 1 - sum(steps.values()) / run.wall_seconds
+    busy_seconds = float(re.findall(r"([\d.]+) s of it in the steps", run.output)[-1])
+    share = 1 - busy_seconds / run.wall_seconds
     return Measurement(
         name="orchestration_overhead",
         figure=round(share, 4),
@@ -30,9 +32,9 @@ def measure(quick: bool) -> Measurement:
         holds=share <= TARGET_SHARE,
         measured={
             "wall_seconds": round(run.wall_seconds, 2),
-            "steps_seconds": round(sum(steps.values()), 2),
-            "outside_seconds": round(run.wall_seconds - sum(steps.values()), 2),
-            "steps": dict(steps),
+            "seconds_with_a_step_at_work": busy_seconds,
+            "seconds_outside": round(run.wall_seconds - busy_seconds, 2),
+            "seconds_of_each_step": dict(steps),
         },
     )
 

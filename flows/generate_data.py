@@ -41,7 +41,10 @@ def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[
     if changes.generate:
         reports += _generated(settings, place, home)
     reports += [import_file(file, home) for file in files]
-    inputs = {f"{r.name}_{i}" if r.name == "import" else r.name: r.ref for i, r in enumerate(reports)}
+    inputs = {
+        f"{report.name}_{i}" if report.name == "import" else report.name: report.ref
+        for i, report in enumerate(reports)
+    }
     return [*reports, make_dataset(settings.dataset, inputs, home)]
 
 

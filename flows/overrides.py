@@ -95,7 +95,8 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
                 if str(part) in kind.model_fields:
                     inner.append(kind.model_fields[str(part)].annotation)
         found = inner or found
-    return [name for candidate in found for kind in _models(candidate) for name in kind.model_fields]
+    models = [kind for candidate in found for kind in _models(candidate)]
+    return [name for kind in models for name in kind.model_fields]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

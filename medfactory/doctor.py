@@ -79,7 +79,8 @@ def check_memory() -> Line:
     free = psutil.virtual_memory().available
     found = f"{free / 2**30:.1f} GiB free of {psutil.virtual_memory().total / 2**30:.1f}"
     if free < NEEDED_MEMORY_BYTES:
-        remedy = f"the embedded run needs about {NEEDED_MEMORY_BYTES / 2**30:.0f} GiB: close programs"
+        needed = NEEDED_MEMORY_BYTES / 2**30
+        remedy = f"the embedded run needs about {needed:.0f} GiB: close programs"
         return Line("bad", "memory", found, remedy)
     return Line("ok", "memory", found)
 
@@ -116,7 +117,8 @@ def _reach(settings: EndpointSettings) -> Line:
     try:
         if settings.embedded:
             path = settings.embedded.model_file or embedded_model_path()
-            return Line("ok", "endpoint", f"{settings.name}: {settings.model} in process, {path.name}")
+            found = f"{settings.name}: {settings.model} in process, {path.name}"
+            return Line("ok", "endpoint", found)
         checked = asyncio.run(_ask(settings))
     except EndpointError as error:
         return Line("bad", "endpoint", settings.name, str(error))

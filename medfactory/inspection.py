@@ -18,7 +18,7 @@ MARKS = {"ok": "[green]ok  [/green]", "note": "[yellow]note[/yellow]", "bad": "[
 
 def show_lineage(home: Path, artifact: str | None) -> None:
     """Print the artifacts of the store, or the graph around one."""
-    console = Console()
+    console = Console(soft_wrap=True)
     store = Store(home / "store")
     every = list(store.manifests())
     if artifact is None:
@@ -44,7 +44,7 @@ def show_examination(home: Path, endpoint: str, endpoints_file: Path | None) -> 
     """Print one line for each thing looked at; leave with status 1 where one is bad."""
     from medfactory.doctor import examine
 
-    console = Console()
+    console = Console(soft_wrap=True)
     bad = False
     for line in examine(home, endpoint, endpoints_file):
         bad |= line.level == "bad"

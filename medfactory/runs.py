@@ -64,14 +64,17 @@ def run_flow(
     """Run a flow to its end; a clear error leaves with status 1, Ctrl-C with 130."""
     console = Console(soft_wrap=True)
     started = time.monotonic()
-    with _faults_named(trace), _terminated_like_ctrl_c():
-        with _prefect(server, request.home / "prefect") as settle:
-            profile, changes, place = request.parameters()
-            flow = _load(name, profile, changes, place)
-            settle()
-            with shown_in_terminal(console) as terminal, _without_heartbeat(server):
-                result = flow(profile=profile, changes=changes, place=place, **more)
-            _send_last_logs()
+    with (
+        _faults_named(trace),
+        _terminated_like_ctrl_c(),
+        _prefect(server, request.home / "prefect") as settle,
+    ):
+        profile, changes, place = request.parameters()
+        flow = _load(name, profile, changes)
+        settle()
+        with shown_in_terminal(console) as terminal, _without_heartbeat(server):
+            result = flow(profile=profile, changes=changes, place=place, **more)
+        _send_last_logs()
     _say_the_end(console, terminal, result, time.monotonic() - started)
 
 
@@ -85,7 +88,7 @@ def _prefect(server: str, home: Path) -> Iterator[Any]:
         yield starting.wait
 
 
-def _load(name: FlowName, profile: str, changes: "Changes", place: "Place") -> Any:
+def _load(name: FlowName, profile: str, changes: "Changes") -> Any:
     """Import the flow, and refuse wrong settings before anything is started."""
     from importlib import import_module
 
@@ -114,8 +117,11 @@ def _send_last_logs() -> None:
 
 
 def _say_the_end(console: Console, terminal: Terminal, result: Any, seconds: float) -> None:
-    done = f"{terminal.reused} steps reused, {terminal.built} built"
-    console.print(f"\n[bold]Done in {seconds:.0f} s[/bold]: {done}.", highlight=False)
+    console.print(
+        f"\n[bold]Done in {seconds:.1f} s[/bold], {terminal.busy_seconds:.1f} s of it in the "
+        f"steps: {terminal.reused} reused, {terminal.built} built.",
+        highlight=False,
+    )
     for line in result.lines():
         console.print(line, highlight=False)
 

@@ -1,5 +1,6 @@
 """What a person sees in the terminal while a run works: stages, rate, cost, time left."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ class RateColumn(ProgressColumn):
 
 
 class Terminal:
-    """A listener that draws bars on a terminal and writes lines elsewhere."""
+    """A listener that draws bars on a terminal and writes lines elsewhere.
+
+    `busy_seconds`: time in which at least one step was at work; steps may overlap.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -45,6 +49,9 @@ class Terminal:
         self.begun = 0
         self.reused = 0
         self.built = 0
+        self.busy_seconds = 0.0
+        self.busy_since = 0.0
+        self.lock = threading.Lock()
         self.bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -67,7 +74,13 @@ class Terminal:
 
     def step_started(self, name: str) -> None:
         """Open a row."""
-        self.begun += 1
+        with self.lock:
+            self.begun += 1
+            if not self.rows:
+                self.busy_since = time.monotonic()
+            self._open(name)
+
+    def _open(self, name: str) -> None:
         title = f"[{self.begun}/{max(self.planned, self.begun)}] {name}"
         self.rows[name] = self.bars.add_task(title, total=None, unit="", note="")
         self.last_line_at[name] = time.monotonic()
@@ -97,16 +110,17 @@ class Terminal:
 
     def step_finished(self, name: str, line: str, reused: bool) -> None:
         """Close the row and leave one line behind."""
-        self.bars.remove_task(self.rows.pop(name))
-        self.reused += reused
-        self.built += not reused
+        with self.lock:
+            self.bars.remove_task(self.rows.pop(name))
+            self.reused += reused
+            self.built += not reused
+            if not self.rows:
+                self.busy_seconds += time.monotonic() - self.busy_since
         mark = "[blue]=[/blue]" if reused else "[green]✓[/green]"
         self.console.print(f"{mark} {line}", highlight=False)
 
     def _time_left(self, name: str) -> str:
-        seconds = next(
-            (t.time_remaining for t in self.bars.tasks if t.id == self.rows[name]), None
-        )
+        seconds = next((t.time_remaining for t in self.bars.tasks if t.id == self.rows[name]), None)
         return f"about {seconds:.0f} s left " if seconds else ""
 
 

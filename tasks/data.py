@@ -42,9 +42,7 @@ retried = partial(
 def generate_conversations(settings: GenerateSettings, access: LlmAccess, home: Path) -> StepReport:
     """Simulate consultations of the library's cases through an endpoint."""
     build = partial(build_conversations, settings, access)
-    step = make_step(
-        "conversations", CONVERSATIONS_VERSION, "conversations", settings, {}, build
-    )
+    step = make_step("conversations", CONVERSATIONS_VERSION, "conversations", settings, {}, build)
     return perform(step, home)
 
 

@@ -44,8 +44,7 @@ def test_no_folder_is_a_drawer():
 
 def test_the_command_line_imports_nothing_heavy():
     program = (
-        "import sys, medfactory.cli\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+        f"import sys, medfactory.cli\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

@@ -34,9 +34,7 @@ def write_words(settings: Settings):
 
 def make_step(settings=None, inputs=None, build=None, name="dpo", version=1) -> Step:
     settings = settings or Settings()
-    return Step(
-        name, version, "checkpoint", settings, inputs or {}, build or write_words(settings)
-    )
+    return Step(name, version, "checkpoint", settings, inputs or {}, build or write_words(settings))
 
 
 def test_the_second_request_for_a_step_reuses_the_first_ones_artifact(tmp_path):
@@ -259,9 +257,7 @@ def test_the_one_who_waits_for_a_lock_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.02, 0.05, 0.1])
-def test_a_build_killed_at_any_moment_leaves_no_artifact_without_its_files(
-    tmp_path, delay_seconds
-):
+def test_a_build_killed_at_any_moment_leaves_no_artifact_without_its_files(tmp_path, delay_seconds):
     program = (
         "import sys; from pathlib import Path; from tests.artifacts.test_store import *\n"
         "def build(w):\n"

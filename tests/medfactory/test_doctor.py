@@ -37,7 +37,9 @@ def test_a_full_disk_is_bad_and_says_what_to_do(tmp_path, monkeypatch):
 
 def test_a_missing_key_is_named_but_never_shown(tmp_path, monkeypatch):
     monkeypatch.delenv("TEACHER_KEY", raising=False)
-    lines = list(doctor.check_endpoint("teacher", endpoints_file(tmp_path, "http://127.0.0.1:9/v1")))
+    lines = list(
+        doctor.check_endpoint("teacher", endpoints_file(tmp_path, "http://127.0.0.1:9/v1"))
+    )
     assert [line.level for line in lines] == ["bad"]
     assert "TEACHER_KEY" in lines[0].remedy
 

@@ -59,7 +59,7 @@ def test_short_turns_may_be_said_twice() -> None:
 def test_a_tool_answers_a_call_and_the_doctor_goes_on() -> None:
     call = {"role": "assistant", "content": "", "tool_calls": [{"name": "lookup"}]}
     asked = Message.model_validate(call)
-    result = Message(role="tool", content='{"url": "https://example.org"}')
+    result = Message(role="tool", content='{"interactions": []}')
     told = said("They go together well.", first="assistant")
     good = talk(messages=(*said(QUESTION), asked, result, *told))
     assert check_conversation(good, CheckSettings()) is None
