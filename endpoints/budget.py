@@ -24,7 +24,7 @@ from endpoints.errors import BudgetExceeded, ConfigurationError
 from endpoints.journal import Journal, Write
 
 NANOS = 1_000_000_000
-# Reservations that one lease from the shared ledger serves.
+# Reservations that one more lease from the shared ledger serves, at least.
 RESERVATIONS_PER_LEASE = 16
 POLL_SECONDS = 0.1
 LEASE_IDS = 1 << 61  # leases' claims stand above those of requests (see journal claims)
@@ -151,10 +151,10 @@ class Budget:
 
     def _return_surplus(self, worst: int) -> None:
         """Leave other processes what this one does not need now."""
-        chunk = worst * RESERVATIONS_PER_LEASE
+        chunk = worst * max(RESERVATIONS_PER_LEASE, self._in_flight)
         if self._in_flight == 0:
             self._give_back(self._available)
-        elif self._available > 4 * chunk:
+        elif self._available > 2 * chunk:
             self._give_back(self._available - chunk)
 
     def _give_back(self, amount: int) -> None:
@@ -169,7 +169,8 @@ class Budget:
         cap = self._cap
         assert cap is not None
         least = worst - self._available
-        spare = worst * (RESERVATIONS_PER_LEASE - 1) if self._in_flight else 0
+        # As much again as is in use, so that a start with hundreds at once takes few leases.
+        spare = worst * max(RESERVATIONS_PER_LEASE, self._in_flight) if self._in_flight else 0
         scope, ident = self.scope, self._id
         grant: _Grant = await self.journal.write(
             lambda c: _take_lease(c, ident, scope, least, least + spare, cap)

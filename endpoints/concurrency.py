@@ -1,6 +1,7 @@
 """How many requests may run at once, learned from the endpoint; and when it is down."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from typing import Protocol
@@ -50,21 +51,26 @@ class AdaptiveLimit:
         self.in_flight = 0
         self._most = most
         self._clock = clock
-        self._resume_at = 0.0
+        self._resume_at = -math.inf
         self._epoch = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
-        """Wait for a slot; returns the epoch, to be given to `overloaded`."""
-        while True:
-            pause = self._resume_at - self._clock.now() if self._resume_at else 0.0
-            if pause > 0:
+        """Wait for a slot, first come first served; returns the epoch, for `overloaded`.
+
+        Order matters: conversations that fall behind would run alone at the end.
+        """
+        if self._waiting or self.in_flight >= int(self.limit):
+            await self._queue()
+        else:
+            self.in_flight += 1
+        try:
+            while (pause := self._resume_at - self._clock.now()) > 0:
                 await self._clock.sleep(pause)
-            elif self.in_flight < int(self.limit):
-                self.in_flight += 1
-                return self._epoch
-            else:
-                await self._queue()
+        except asyncio.CancelledError:
+            self.release()
+            raise
+        return self._epoch
 
     def release(self) -> None:
         """Give the slot back."""
@@ -85,22 +91,22 @@ class AdaptiveLimit:
             self._resume_at = max(self._resume_at, self._clock.now() + retry_after_seconds)
 
     async def _queue(self) -> None:
+        """Wait until `_wake` hands a slot over."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self._wake()  # woken and cancelled at once: the next in the queue takes its turn
+                self.release()  # handed over and cancelled at once: to the next in the queue
             raise
 
     def _wake(self) -> None:
-        free = int(self.limit) - self.in_flight
-        while free > 0 and self._waiting:
+        while self._waiting and self.in_flight < int(self.limit):
             waiter = self._waiting.popleft()
             if not waiter.done():
+                self.in_flight += 1
                 waiter.set_result(None)
-                free -= 1
 
 
 class Breaker:

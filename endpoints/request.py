@@ -52,6 +52,8 @@ class ChatRequest(Frozen):
                 "a ChatRequest needs exactly one of `messages` (chat style, at least one) and "
                 "`prompt` (transcript style)"
             )
+        if self.json_schema is not None and self.prompt is not None:
+            raise ValueError("a json_schema needs `messages`; a transcript has no such field")
         if any(m.role == "tool" or m.tool_calls for m in self.messages or ()):
             raise ValueError("a ChatRequest cannot carry tool calls or messages of the role tool")
         return self

@@ -254,7 +254,9 @@ def _build(name: str, entry: dict[str, Any], origin: str) -> EndpointSettings:
     try:
         return EndpointSettings.model_validate({"name": name} | entry)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        found = error.errors(include_input=False, include_url=False)
+        # A misspelt key first: it explains why another one is missing.
+        first = min(found, key=lambda fault: fault["type"] != "extra_forbidden")
         where = [str(part) for part in first["loc"]]
         if first["type"] == "extra_forbidden":
             raise _unknown_key(

@@ -1,5 +1,6 @@
 """All settings of a build in one model, and how a profile and changes to it become one."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -10,9 +11,14 @@ from evaluation.evaluate import EvaluateSettings
 from flows.overrides import SettingsError, apply_overrides, explain, read_profile
 from flows.parameters import Changes
 from training.stage import AnyStage
-from training.student import StudentSettings
 from validation.dataset import DatasetSettings
 from validation.schemas import Frozen
+
+
+class StudentChoice(Frozen):
+    """The model that is trained: a GGUF file or a transformers folder; None: the embedded one."""
+
+    model: Path | None = None
 
 
 class BuildSettings(Frozen):
@@ -28,7 +34,7 @@ class BuildSettings(Frozen):
     generate: GenerateSettings = GenerateSettings()
     preferences: PreferenceSettings = PreferenceSettings()
     dataset: DatasetSettings = DatasetSettings()
-    student: StudentSettings = StudentSettings()
+    student: StudentChoice = StudentChoice()
     stages: dict[str, AnyStage] = Field(default_factory=dict)
     evaluate: EvaluateSettings = EvaluateSettings()
     report_language: str = Field("en", pattern="^(en|zh)$")

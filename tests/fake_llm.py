@@ -65,9 +65,11 @@ class Behaviour:
 
 
 class Busy:
-    """How many requests run, and how many ran at most."""
+    """How many requests run, how many ran at most, and the tokens of all answers given."""
 
     def __init__(self, slots: int) -> None:
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
         self.slots = asyncio.Semaphore(slots)
         self.now = 0
         self.most = 0
@@ -115,7 +117,7 @@ def make_app(behaviour: Behaviour, seen: list[Seen], busy: Busy) -> web.Applicat
             if fault == "reset":
                 assert request.transport is not None
                 request.transport.abort()
-            return _answer(request.path, body, behaviour, fault)
+            return _answer(request.path, body, behaviour, fault, busy)
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_get("/v1/models", models)
@@ -168,7 +170,9 @@ def _early_fault(
     return None
 
 
-def _answer(path: str, body: Body, behaviour: Behaviour, fault: FaultKind | None) -> web.Response:
+def _answer(
+    path: str, body: Body, behaviour: Behaviour, fault: FaultKind | None, busy: Busy
+) -> web.Response:
     text = "" if fault in ("empty", "refused", "content_filter") else behaviour.reply(body)
     reason = {"truncated": "length", "content_filter": "content_filter"}.get(fault or "", "stop")
     if fault == "truncated":
@@ -182,6 +186,8 @@ def _answer(path: str, body: Body, behaviour: Behaviour, fault: FaultKind | None
         choice["message"] = {"role": "assistant", "content": text, "refusal": refusal}
         prompt = " ".join(m["content"] for m in body["messages"])
     used = {"prompt_tokens": count_tokens(prompt), "completion_tokens": count_tokens(text)}
+    busy.prompt_tokens += used["prompt_tokens"]
+    busy.completion_tokens += used["completion_tokens"]
     used["total_tokens"] = sum(used.values())
     return web.json_response(
         {"id": "fake", "object": "completion", "model": body["model"], "choices": [choice]}
@@ -222,11 +228,23 @@ class FakeLLM:
         )
         self.requests: list[Seen] = []
         self.base_url = ""
-        self.most_at_once = 0
+        self.busy = Busy(slots)
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    @property
+    def most_at_once(self) -> int:
+        return self.busy.most
+
+    @property
+    def billed_prompt_tokens(self) -> int:
+        return self.busy.prompt_tokens
+
+    @property
+    def billed_completion_tokens(self) -> int:
+        return self.busy.completion_tokens
 
     def __enter__(self) -> "FakeLLM":
         self._thread.start()
@@ -242,11 +260,9 @@ class FakeLLM:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        busy = Busy(self.behaviour.slots)
-        runner, self.base_url = await start(self.behaviour, self.requests, busy, 0)
+        runner, self.base_url = await start(self.behaviour, self.requests, self.busy, 0)
         self._ready.set()
         await self._stop.wait()
-        self.most_at_once = busy.most
         await runner.cleanup()
 
 

@@ -4,14 +4,15 @@ JSON values of no fixed shape (tool definitions, arguments) are `arrow.json` col
 `datasets` loads those as its `Json()` type, without padding keys with None.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import pyarrow as pa
 from pydantic import BaseModel, JsonValue
+from pydantic_core import from_json
 
-from artifacts.digest import canonical_json
 from validation.schemas import Conversation, PreferencePair, Record
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -49,7 +50,7 @@ def sft_schema(with_tools: bool = False) -> pa.Schema:
     """Columns of the SFT table, out of `Conversation`.
 
     Without tools, `messages` is list<struct<role, content>>, as TRL takes it; with tools
-    the messages keep `tool_calls` and a `tools` column follows, both as JSON columns.
+    the messages keep `tool_calls` and a `tools` column follows, both lists of JSON values.
     """
     return _view(arrow_schema(Conversation), SFT_COLUMNS, with_tools)
 
@@ -159,9 +160,19 @@ def _arrow_type(annotation: Any, where: str) -> Any:
 
 def _view(schema: pa.Schema, columns: tuple[str, ...], with_tools: bool) -> pa.Schema:
     fields = [schema.field(name) for name in columns if with_tools or name not in TOOL_PARTS]
-    if with_tools:
-        return pa.schema(fields)
-    return pa.schema([field.with_type(_without_tools(field.type)) for field in fields])
+    shaped = _with_json_calls if with_tools else _without_tools
+    return pa.schema([field.with_type(shaped(field.type)) for field in fields])
+
+
+def _with_json_calls(kind: Any) -> Any:
+    """Tool calls as JSON: templates want another shape than our records have."""
+    if pa.types.is_list(kind):
+        item = kind.value_field
+        return pa.list_(item.with_type(_with_json_calls(item.type)))
+    if not pa.types.is_struct(kind):
+        return kind
+    calls = pa.list_(pa.field("item", pa.json_(), nullable=False))
+    return pa.struct([f.with_type(calls) if f.name == "tool_calls" else f for f in kind])
 
 
 def _without_tools(kind: Any) -> Any:
@@ -196,12 +207,15 @@ def _storage(kind: Any) -> Any:
 
 
 def _encoded(value: Any, kind: Any) -> Any:
-    return _mapped(value, kind, canonical_json)
+    """Keys keep their order: a template shows them so, and a model learns them so."""
+    return _mapped(value, kind, _json_text)
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _decoded(value: Any, kind: Any) -> Any:
-    from pydantic_core import from_json
-
     return _mapped(value, kind, from_json)
 
 

@@ -24,9 +24,15 @@ ul, ol { padding-left: 1.2rem; }
 
 
 def make_readable_offline(folder: Path) -> None:
-    """Rewrite each page of a Data Docs folder so that it loads nothing from elsewhere."""
-    for page in sorted(folder.rglob("*.html")):
+    """Rewrite each page of a Data Docs folder so that it loads nothing from elsewhere.
+
+    The index, which a script would fill, becomes a plain list of links.
+    """
+    pages = sorted(folder.rglob("*.html"))
+    for page in pages:
         page.write_text(without_remote_parts(page.read_text(encoding="utf-8")), encoding="utf-8")
+    index = folder / "index.html"
+    index.write_text(_index(folder, [page for page in pages if page != index]), encoding="utf-8")
 
 
 def without_remote_parts(page: str) -> str:
@@ -34,3 +40,19 @@ def without_remote_parts(page: str) -> str:
     for pattern in (SCRIPT, REMOTE_LINK, REMOTE_IMAGE):
         page = pattern.sub("", page)
     return HEAD_END.sub(lambda _: STYLE + "</head>", page, count=1)
+
+
+def _index(folder: Path, pages: list[Path]) -> str:
+    links = {"validations": "", "expectations": ""}
+    for page in pages:
+        path = page.relative_to(folder)
+        if path.parts[0] in links:
+            name = path.parts[1].removesuffix(".html")
+            links[path.parts[0]] += f'<li><a href="{path.as_posix()}">{name}</a></li>\n'
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Data Docs</title>\n'
+        f"{STYLE}</head><body><h1>Data Docs</h1>\n"
+        f"<h2>What was found, by table</h2>\n<ul>\n{links['validations']}</ul>\n"
+        f"<h2>What must hold, by table</h2>\n<ul>\n{links['expectations']}</ul>\n"
+        "</body></html>\n"
+    )

@@ -16,7 +16,7 @@ LIST_COLUMNS = ("messages", "prompt", "chosen", "rejected")
 
 
 def table_frame(tables: Mapping[Split, pa.Table]) -> "pd.DataFrame":
-    """One row a record over all splits of a table.
+    """One row a record over all splits of a table, of which one has rows.
 
     For each list of messages: `<name>_count`, `<name>_first_role` (after a system message),
     `<name>_last_role`, `<name>_characters`. Besides: `split`, `splits_of_case`, and for pairs
@@ -25,6 +25,7 @@ def table_frame(tables: Mapping[Split, pa.Table]) -> "pd.DataFrame":
     parts = [
         _derived(table).append_column("split", pa.array([split] * len(table), pa.string()))
         for split, table in tables.items()
+        if len(table)
     ]
     frame = pa.concat_tables(parts).to_pandas()
     frame["splits_of_case"] = frame.groupby("case_id")["split"].transform("nunique")

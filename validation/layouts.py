@@ -121,9 +121,15 @@ def _from_preference(row: Mapping[str, Any]) -> dict[str, Any]:
     kept["prompt"] = prompt
     for name in ("chosen", "rejected"):
         completion = _messages(row[name], role="assistant")
-        repeats_prompt = isinstance(completion, list) and completion[: len(prompt)] == prompt
-        kept[name] = completion[len(prompt) :] if repeats_prompt else completion
+        kept[name] = _after(prompt, completion)
     return _with_tools({"fault_type": UNSPECIFIED, "margin": UNSCORED_MARGIN} | kept)
+
+
+def _after(prompt: Any, completion: Any) -> Any:
+    """A completion without the prompt, where it repeats it."""
+    if not isinstance(prompt, list) or not isinstance(completion, list):
+        return completion
+    return completion[len(prompt) :] if completion[: len(prompt)] == prompt else completion
 
 
 def _messages(value: Any, role: str = "user") -> Any:

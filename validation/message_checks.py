@@ -56,7 +56,7 @@ MessageCheck = Callable[[Message, Language, MessageSettings], Fault | None]
 
 def without_words(message: Message, language: Language, settings: MessageSettings) -> Fault | None:
     """A message says something: dots, dashes and invisible characters are not words."""
-    if message.tool_calls or TOKEN.search(message.content):
+    if message.role == "tool" or message.tool_calls or TOKEN.search(message.content):
         return None
     return Fault(name="empty_message", detail=f"{message.role} says {message.content[:20]!r}")
 

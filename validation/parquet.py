@@ -13,9 +13,16 @@ COMPRESSION = "zstd"
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table under a temporary name, flush it to the disk, rename it into place.
 
-    Equal tables give equal files.
+    Equal tables give equal files. An empty table gives a file without row groups: `datasets`
+    refuses to load a row group without rows.
     """
-    write_whole(path, lambda file: parquet.write_table(table, file, compression=COMPRESSION))
+    write_whole(path, lambda file: _write_table(table, file))
+
+
+def _write_table(table: pa.Table, file: Path) -> None:
+    with parquet.ParquetWriter(file, table.schema, compression=COMPRESSION) as writer:
+        if len(table):
+            writer.write_table(table)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -82,9 +82,7 @@ def test_a_variable_that_overrides_nothing_is_an_error(tmp_path, variable):
         ("endpoints:", "endpoint:", "endpoint", "endpoints"),
     ],
 )
-def test_a_misspelt_key_is_named_with_its_file_and_the_nearest(
-    tmp_path, old, new, place, nearest
-):
+def test_a_misspelt_key_is_named_with_its_file_and_the_nearest(tmp_path, old, new, place, nearest):
     path = written(tmp_path, TEACHER.replace(old, new))
     with pytest.raises(ConfigurationError) as caught:
         read_endpoints(path, {})
@@ -134,7 +132,9 @@ def test_an_endpoint_is_reached_in_exactly_one_way(fields):
 
 def test_an_unknown_endpoint_is_answered_with_those_that_exist():
     with pytest.raises(ConfigurationError, match=r"did you mean 'teacher'.*embedded, teacher"):
-        find_endpoint({"teacher": endpoint("http://h/v1"), "embedded": endpoint("http://h/v1")}, "techer")
+        find_endpoint(
+            {"teacher": endpoint("http://h/v1"), "embedded": endpoint("http://h/v1")}, "techer"
+        )
 
 
 def test_a_price_is_needed_unless_the_endpoint_is_free():

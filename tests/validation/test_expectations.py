@@ -47,9 +47,6 @@ def message(role: str, content: str = "It hurts.") -> dict[str, str]:
 
 def test_good_tables_hold_and_their_docs_are_written(tmp_path: Path) -> None:
     aligned = sft_rows()
-    for split, rows in preference_rows().items():
-        for row in rows:
-            row["case_id"] = aligned[split][0]["case_id"]
     preference = {
         split: [row | {"case_id": aligned[split][0]["case_id"]} for row in rows]
         for split, rows in preference_rows().items()
@@ -58,7 +55,10 @@ def test_good_tables_hold_and_their_docs_are_written(tmp_path: Path) -> None:
     assert set(results) == {"sft", "preference", "cases"}
     assert results["sft"].rows == 6
     assert results["preference"].expectations > 15
-    assert (tmp_path / "docs" / "index.html").is_file()
+    index = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
+    links = re.findall('href="([^"]+)"', index)
+    assert len(links) == 6
+    assert all((tmp_path / "docs" / link).is_file() for link in links)
     assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 3
 
 

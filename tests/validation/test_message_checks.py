@@ -120,12 +120,18 @@ def test_a_contact_is_not_repeated_in_the_detail() -> None:
     assert "3812345678" not in found.detail
 
 
-def test_what_a_tool_returns_is_no_speech() -> None:
-    assert check("https://example.org Doctor: 13812345678", role="tool") is not None
+def test_what_a_tool_returns_is_no_speech_but_holds_no_contacts() -> None:
+    found = check("Doctor: 13812345678", role="tool")
+    assert found is not None
+    assert found.name == "phone_number"
     assert (
         check('{"result": "见下文，两种药物可以一起服用，没有相互作用的报告。"}', role="tool")
         is None
     )
+
+
+def test_a_tool_may_return_nothing() -> None:
+    assert check("{}", role="tool") is None
 
 
 def test_what_a_system_message_says_of_roles_is_no_label() -> None:

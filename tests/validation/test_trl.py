@@ -31,12 +31,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return space.out
 
 
-def load(folder: Path, cache: Path) -> Any:
+def load(folder: Path, cache: Path, split: str | None = None) -> Any:
     import datasets
 
     splits = ("train", "validation", "test")
     files = {split: str(folder / f"{split}.parquet") for split in splits}
-    return datasets.load_dataset("parquet", data_files=files, cache_dir=str(cache))
+    return datasets.load_dataset("parquet", data_files=files, cache_dir=str(cache), split=split)
 
 
 def test_the_sft_files_load_with_their_columns_and_render(plain: Path, tmp_path: Path) -> None:
@@ -80,6 +80,13 @@ def test_no_value_that_is_loaded_is_none(plain: Path, tmp_path: Path) -> None:
         assert not any(holds_none(row) for row in load(plain / table, tmp_path)["train"])
 
 
+def test_an_empty_split_does_not_keep_the_others_from_loading(tmp_path: Path) -> None:
+    folder = write_lines(tmp_path / "in" / "conversations.jsonl", [talk()]).parent
+    space = workspace(tmp_path, mine=folder)
+    build_dataset(DatasetSettings(), space)
+    assert len(load(space.out / "sft", tmp_path / "cache", split="train")) == 1
+
+
 def test_tools_load_as_they_were_without_padding_and_render(tmp_path: Path) -> None:
     from trl.data_utils import apply_chat_template
 
@@ -91,10 +98,9 @@ def test_tools_load_as_they_were_without_padding_and_render(tmp_path: Path) -> N
     write_lines(tmp_path / "in" / "conversations.jsonl", [with_tools, without])
     space = workspace(tmp_path, mine=tmp_path / "in")
     build_dataset(DatasetSettings(), space)
-    loaded = load(space.out / "sft", tmp_path / "cache")
-    assert loaded["train"].column_names == sft_schema(with_tools=True).names
-    assert loaded["test"].column_names == loaded["train"].column_names
-    by_id = {row["record_id"]: row for row in loaded["train"]}
+    loaded = load(space.out / "sft", tmp_path / "cache", split="train")
+    assert loaded.column_names == sft_schema(with_tools=True).names
+    by_id = {row["record_id"]: row for row in loaded}
     row = by_id[with_tools.record_id]
     assert row["tools"] == [TOOL]
     assert row["messages"][1]["tool_calls"] == [{"type": "function", "function": CALL}]

@@ -1,0 +1,332 @@
+import asyncio
+import logging
+
+import pytest
+
+from endpoints.budget import Budget
+from endpoints.client import Client
+from endpoints.errors import (
+    CircuitOpen,
+    ConfigurationError,
+    EndpointDown,
+    FaultyCompletion,
+    KeyMissing,
+    KeyRefused,
+    ModelUnknown,
+    QuotaExhausted,
+)
+from endpoints.request import ChatRequest, Sampling
+from endpoints.wire import payload
+from tests.endpoints.helpers import SkippingClock, ask, endpoint, question, short
+from tests.fake_llm import FakeLLM
+
+NOBODY = "http://127.0.0.1:9/v1"
+SECRET = "sk-very-secret-key"
+
+
+def run_check(settings, journal, environment=None):
+    async def run():
+        with Budget(journal) as budget:
+            clock = SkippingClock()
+            async with Client(settings, journal, budget, environment or {}, clock) as client:
+                return await client.check()
+
+    return asyncio.run(run())
+
+
+def test_an_answer_is_bought_once_and_then_found(journal):
+    with FakeLLM() as server:
+        settings = endpoint(server.base_url)
+        bought = asyncio.run(ask(settings, journal, question()))[0]
+        found = asyncio.run(ask(settings, journal, question()))[0]
+        assert len(server.requests) == 1
+    assert not bought.from_journal
+    assert found == bought.model_copy(update={"from_journal": True})
+    assert bought.cost_usd == pytest.approx(
+        bought.prompt_tokens * 1e-6 + bought.completion_tokens * 2e-6
+    )
+
+
+def test_what_is_in_the_journal_needs_neither_key_nor_endpoint(journal):
+    with FakeLLM() as server:
+        asyncio.run(ask(endpoint(server.base_url), journal, question()))
+    gone = endpoint(NOBODY, key_variable="UNSET")
+    assert asyncio.run(ask(gone, journal, question()))[0].from_journal
+
+
+def test_another_sample_index_buys_another_answer(journal):
+    with FakeLLM() as server:
+        asked = [question(sample_index=i) for i in (0, 1, 2, 1, 0)]
+        asyncio.run(ask(endpoint(server.base_url), journal, *asked))
+        assert len(server.requests) == 3
+
+
+def test_identical_requests_in_flight_are_joined(journal):
+    with FakeLLM(latency_seconds=0.05) as server:
+        answers = asyncio.run(ask(endpoint(server.base_url), journal, *[question()] * 20))
+        assert len(server.requests) == 1
+    assert sum(not answer.from_journal for answer in answers) == 1
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_two_clients_of_one_journal_share_what_is_in_flight(journal):
+    async def run(base_url):
+        with Budget(journal) as budget:
+            first = Client(endpoint(base_url), journal, budget, {})
+            second = Client(endpoint(base_url), journal, budget, {})
+            async with first, second:
+                return await asyncio.gather(
+                    *(client.complete(question()) for client in (first, second))
+                )
+
+    with FakeLLM(latency_seconds=0.1) as server:
+        answers = asyncio.run(run(server.base_url))
+        assert len(server.requests) == 1
+    assert sorted(answer.from_journal for answer in answers) == [False, True]
+
+
+def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others(journal):
+    async def run(base_url):
+        with Budget(journal) as budget:
+            async with Client(endpoint(base_url), journal, budget, {}) as client:
+                first = asyncio.create_task(client.complete(question()))
+                second = asyncio.create_task(client.complete(question()))
+                await asyncio.sleep(0.05)
+                first.cancel()
+                return await second
+
+    with FakeLLM(latency_seconds=0.2) as server:
+        assert asyncio.run(run(server.base_url)).text
+        assert len(server.requests) == 1
+
+
+def test_what_was_sent_when_the_run_stops_is_still_kept(journal):
+    async def run(base_url):
+        with Budget(journal) as budget:
+            settings = endpoint(base_url, max_in_flight=2)
+            async with Client(settings, journal, budget, {}) as client:
+                asked = [asyncio.create_task(client.complete(short(f"q{i}"))) for i in range(9)]
+                while client._limit.in_flight < 2:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+                for task in asked:
+                    task.cancel()
+
+    with FakeLLM(latency_seconds=0.4) as server:
+        asyncio.run(run(server.base_url))
+        assert len(server.requests) == 2
+    assert journal.totals().completions == 2
+
+
+def test_no_more_than_max_in_flight_are_sent_at_once(journal):
+    with FakeLLM(latency_seconds=0.02) as server:
+        settings = endpoint(server.base_url, max_in_flight=4)
+        asyncio.run(ask(settings, journal, *(short(f"q{i}") for i in range(30))))
+        assert server.most_at_once <= 4
+
+
+def test_a_chat_and_a_transcript_go_to_their_routes(journal):
+    with FakeLLM(reply=lambda body: body.get("prompt", "chat")) as server:
+        line = ChatRequest(model="fake", prompt="Doctor:", sampling=Sampling(stop=("\n",), seed=3))
+        answers = asyncio.run(ask(endpoint(server.base_url), journal, question(), line))
+        sent = {seen.path: seen.body for seen in server.requests}
+    assert [answer.text for answer in answers] == ["chat", "Doctor:"]
+    assert sent["/v1/completions"]["stop"] == ["\n"]
+    assert sent["/v1/completions"]["seed"] == 3
+    assert sent["/v1/chat/completions"]["messages"][0]["role"] == "user"
+
+
+def test_the_body_holds_what_was_asked_and_no_more():
+    settings = endpoint(NOBODY, token_limit_field="max_completion_tokens")
+    path, body = payload(question(json_schema={"type": "object"}), settings)
+    assert path == "/chat/completions"
+    assert set(body) == {
+        "model", "messages", "temperature", "top_p", "max_completion_tokens", "response_format"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fault", ["rate_limit", "server", "unavailable", "reset", "html", "malformed", "no_choices"]
+)
+def test_a_passing_fault_is_tried_again(journal, fault):
+    with FakeLLM(faults=[fault, fault]) as server:
+        answer = asyncio.run(ask(endpoint(server.base_url), journal, question()))[0]
+        assert len(server.requests) == 3
+    assert answer.attempts == 3
+    assert answer.text
+
+
+def test_a_slow_answer_is_a_timeout_and_is_tried_again(journal):
+    with FakeLLM(faults=["timeout"]) as server:
+        settings = endpoint(server.base_url, timeout_seconds=0.2)
+        assert asyncio.run(ask(settings, journal, question()))[0].attempts == 2
+
+
+def test_retry_after_is_kept_to(journal):
+    clock = SkippingClock()
+    with FakeLLM(faults=["rate_limit"], retry_after_seconds=17) as server:
+        asyncio.run(ask(endpoint(server.base_url), journal, question(), clock=clock))
+    assert 16.9 <= clock.seconds <= 17.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "sent"),
+    [
+        ("truncated", "truncated", 1),
+        ("refused", "refused", 1),
+        ("content_filter", "content_filter", 1),
+        ("empty", "empty", 3),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_paid_once_and_never_asked_again(
+    journal, kind, fault, sent
+):
+    with FakeLLM(faults=[kind] * 9) as server:
+        for _ in range(2):
+            with pytest.raises(FaultyCompletion) as caught:
+                asyncio.run(ask(endpoint(server.base_url), journal, question()))
+            assert caught.value.fault == fault
+            assert caught.value.completion.attempts == sent
+        assert len(server.requests) == sent
+
+
+def test_an_empty_answer_is_drawn_again_with_another_seed(journal):
+    with FakeLLM(faults=["empty"]) as server:
+        asked = question(sampling=Sampling(seed=40))
+        answer = asyncio.run(ask(endpoint(server.base_url), journal, asked))[0]
+        assert [seen.body["seed"] for seen in server.requests] == [40, 41]
+    assert answer.text
+    assert answer.attempts == 2
+
+
+@pytest.mark.parametrize(("kind", "sent"), [("bad_request", 1), ("server", 4)])
+def test_a_request_that_never_succeeds_is_given_up_and_the_others_go_on(journal, kind, sent):
+    faults = [kind] * sent + [None]
+    with FakeLLM(faults=faults) as server:
+        settings = endpoint(server.base_url, max_attempts=4)
+        with pytest.raises(FaultyCompletion) as caught:
+            asyncio.run(ask(settings, journal, question("poison")))
+        assert caught.value.completion is None
+        assert asyncio.run(ask(settings, journal, question("fine")))[0].text
+        assert len(server.requests) == sent + 1
+
+
+def test_an_endpoint_that_is_down_is_reported_at_once_with_what_to_do(journal):
+    clock = SkippingClock()
+    with pytest.raises(EndpointDown, match=r"teacher.*does not answer.*Start it") as caught:
+        asyncio.run(
+            ask(endpoint(NOBODY), journal, *(short(f"q{i}") for i in range(50)), clock=clock)
+        )
+    assert not isinstance(caught.value, CircuitOpen)
+    assert clock.seconds < 60
+    with pytest.raises(EndpointDown, match="MEDFACTORY_ENDPOINT_TEACHER_BASE_URL"):
+        run_check(endpoint(NOBODY), journal)
+
+
+def test_an_endpoint_that_answers_with_faults_alone_ends_the_run(journal):
+    clock = SkippingClock()
+    with FakeLLM(faults=["server"] * 100_000) as server:
+        asked = [short(f"q{i}") for i in range(20)]
+        with pytest.raises(CircuitOpen, match="HTTP 500"):
+            asyncio.run(ask(endpoint(server.base_url), journal, *asked, clock=clock))
+    assert clock.seconds >= 60
+
+
+def test_a_missing_key_ends_the_run_before_anything_is_sent(journal):
+    with FakeLLM(key=SECRET) as server:
+        settings = endpoint(server.base_url, key_variable="TEACHER_KEY")
+        with pytest.raises(KeyMissing, match="TEACHER_KEY"):
+            asyncio.run(ask(settings, journal, question(), cap_usd=1.0))
+        with pytest.raises(KeyMissing, match="TEACHER_KEY"):
+            run_check(settings, journal)
+        assert server.requests == []
+
+
+def test_a_refused_key_is_named_by_its_variable_and_never_shown(journal, caplog):
+    caplog.set_level(logging.DEBUG)
+    wrong = "sk-another-secret"
+    with FakeLLM(key=SECRET) as server:
+        settings = endpoint(server.base_url, key_variable="TEACHER_KEY")
+        for refused in (
+            lambda: asyncio.run(
+                ask(settings, journal, question(), environment={"TEACHER_KEY": wrong})
+            ),
+            lambda: run_check(settings, journal, {"TEACHER_KEY": wrong}),
+        ):
+            with pytest.raises(KeyRefused, match=r"\$TEACHER_KEY") as caught:
+                refused()
+            assert "secret" not in f"{caught.value!r}{caught.value.__cause__!r}"
+        with pytest.raises(KeyRefused, match="key_variable"):
+            asyncio.run(ask(endpoint(server.base_url), journal, question()))
+    assert "secret" not in caplog.text
+
+
+def test_a_key_is_sent_and_stands_neither_in_errors_nor_in_logs_nor_in_the_journal(journal, caplog):
+    caplog.set_level(logging.DEBUG)
+    with FakeLLM(key=SECRET, faults=[None, "echo_key"]) as server:
+        settings = endpoint(server.base_url, key_variable="TEACHER_KEY")
+        environment = {"TEACHER_KEY": f"{SECRET}\n"}
+        asyncio.run(ask(settings, journal, question(), environment=environment))
+        with pytest.raises(FaultyCompletion, match=r"Bearer \*\*\*"):
+            asyncio.run(ask(settings, journal, question("b"), environment=environment))
+    journal.close()
+    assert SECRET not in caplog.text
+    for file in journal.path.parent.iterdir():
+        assert SECRET.encode() not in file.read_bytes()
+
+
+def test_an_unknown_model_is_answered_with_those_that_exist(journal):
+    with FakeLLM(models=["fake-large", "other"]) as server:
+        settings = endpoint(server.base_url, model="fake-larg")
+        for refused in (
+            lambda: run_check(settings, journal),
+            lambda: asyncio.run(ask(settings, journal, question(model="fake-larg"))),
+        ):
+            with pytest.raises(ModelUnknown, match=r"did you mean 'fake-large'.*other"):
+                refused()
+
+
+def test_a_check_says_which_models_there_are(journal):
+    with FakeLLM(models=["fake", "other"]) as server:
+        assert run_check(endpoint(server.base_url), journal).models == ("fake", "other")
+
+
+def test_an_account_without_money_ends_the_run(journal):
+    with FakeLLM(faults=["quota"]) as server:
+        with pytest.raises(QuotaExhausted, match="Top it up"):
+            asyncio.run(ask(endpoint(server.base_url), journal, question()))
+        assert len(server.requests) == 1
+
+
+def test_an_endpoint_without_a_price_is_refused_before_the_first_call(journal):
+    with FakeLLM() as server:
+        with pytest.raises(ConfigurationError, match="free: true"):
+            asyncio.run(ask(endpoint(server.base_url, prices=None), journal, question()))
+        assert server.requests == []
+
+
+def test_a_request_for_another_model_is_refused(journal):
+    with pytest.raises(ConfigurationError, match="declared with 'fake'"):
+        asyncio.run(ask(endpoint(NOBODY), journal, question(model="other")))
+
+
+def test_thoughts_are_kept_apart_from_the_answer(journal):
+    with FakeLLM(reply=lambda body: "<think>\nhm\n</think>\n\nRest.") as server:
+        asyncio.run(ask(endpoint(server.base_url), journal, question()))
+        answer = asyncio.run(ask(endpoint(server.base_url), journal, question()))[0]
+    assert (answer.reasoning, answer.text) == ("hm", "Rest.")
+
+
+def test_nothing_of_the_persons_own_settings_is_sent(journal, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_BASE_URL", NOBODY)
+    monkeypatch.setenv("OPENAI_ORG_ID", "my-organisation")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: my-organisation")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with FakeLLM() as server:
+        asyncio.run(ask(endpoint(server.base_url), journal, question()))
+        headers = server.requests[0].headers
+    assert "Authorization" not in headers
+    assert "my-organisation" not in str(headers)
+    assert headers["User-Agent"] == "medfactory"

@@ -1,0 +1,132 @@
+import asyncio
+import sqlite3
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from endpoints.claims import Claims
+from endpoints.errors import JournalFailed
+from endpoints.journal import Entry, Journal
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def entry(digest="d", text="answer", fault=None, **changes):
+    values = {
+        "digest": digest,
+        "request": "{}",
+        "text": text,
+        "reasoning": "",
+        "finish_reason": "stop",
+        "fault": fault,
+        "prompt_tokens": 3,
+        "completion_tokens": 5,
+        "cost_usd": 0.25,
+        "latency_seconds": 1.5,
+        "attempts": 1,
+        "endpoint": "teacher",
+        "created_at": "2026-11-24T00:00:00+00:00",
+    }
+    return Entry(**(values | changes))
+
+
+@given(
+    st.builds(
+        Entry,
+        digest=st.text("0123456789abcdef", min_size=64, max_size=64),
+        request=texts,
+        text=texts,
+        reasoning=texts,
+        finish_reason=texts,
+        fault=st.none(),
+        prompt_tokens=st.integers(0, 2**40),
+        completion_tokens=st.integers(0, 2**40),
+        cost_usd=st.floats(0, 1e6),
+        latency_seconds=st.floats(0, 1e6),
+        attempts=st.integers(1, 99),
+        endpoint=texts,
+        created_at=texts,
+    )
+)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_stored_answer_comes_back_as_it_was(journal, stored):
+    if journal.get(stored.digest) is None:
+        asyncio.run(journal.put(stored))
+        assert journal.get(stored.digest) == stored
+
+
+def test_a_journal_keeps_its_answers_when_it_is_opened_again(tmp_path):
+    path = tmp_path / "deep" / "journal.sqlite"
+    with Journal(path) as journal:
+        asyncio.run(journal.put(entry()))
+    with Journal(path) as journal:
+        assert journal.get("d") == entry()
+        assert journal.get("other") is None
+        assert journal.totals().completions == 1
+        assert journal.totals().cost_usd == 0.25
+
+
+def test_a_good_answer_is_never_overwritten_and_a_faulty_one_is(journal):
+    async def store(*entries):
+        for one in entries:
+            await journal.put(one)
+
+    asyncio.run(store(entry(text="", fault="empty"), entry(text="good"), entry(text="late")))
+    assert journal.get("d").text == "good"
+
+
+def test_many_writers_at_once_are_all_kept(journal):
+    async def store():
+        await asyncio.gather(*(journal.put(entry(digest=str(i))) for i in range(2000)))
+
+    asyncio.run(store())
+    assert journal.totals().completions == 2000
+
+
+def test_one_bad_row_does_not_take_the_others_of_its_commit_with_it(journal):
+    async def store():
+        rows = (entry(digest=str(i), text="\ud800" if i == 7 else "fine") for i in range(20))
+        return await asyncio.gather(*(journal.put(r) for r in rows), return_exceptions=True)
+
+    ends = asyncio.run(store())
+    assert [i for i, end in enumerate(ends) if isinstance(end, JournalFailed)] == [7]
+    assert journal.totals().completions == 19
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path):
+    with Journal(tmp_path / "journal.sqlite") as journal:
+
+        async def fill():
+            await journal.write(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
+            await journal.put(entry(text="x" * 1_000_000))
+
+        with pytest.raises(JournalFailed, match=r"disk is full.*Free space"):
+            asyncio.run(fill())
+        assert journal.get("d") is None
+
+
+def test_a_damaged_or_newer_file_is_refused(tmp_path):
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(b"this is no database " * 100)
+    with pytest.raises(JournalFailed, match="move it away"):
+        Journal(damaged)
+    newer = tmp_path / "newer.sqlite"
+    with sqlite3.connect(newer) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(JournalFailed, match="newer version"):
+        Journal(newer)
+
+
+def test_a_claim_is_held_by_one_handle_at_a_time(tmp_path):
+    first, second = Claims(tmp_path / "claims"), Claims(tmp_path / "claims")
+    assert first.take(5)
+    assert not first.take(5)
+    assert not second.take(5)
+    assert second.take(6)
+    first.free(5)
+    assert second.take(5)
+    second.close()
+    assert first.take(6)
+    first.close()

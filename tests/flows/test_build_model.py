@@ -1,0 +1,92 @@
+"""The whole chain in real processes: built, reused, changed, killed in every phase."""
+
+import json
+import signal
+
+import pytest
+
+from tests.fake_llm import FakeLLM
+from tests.flows.factory import Factory
+from tests.flows.scripted_llm import scripted_reply
+
+STEPS = ["conversations", "preferences", "dataset", "student", "sft", "dpo", "report"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A factory whose chain has been built once, without a disturbance."""
+    with FakeLLM(reply=scripted_reply) as server:
+        factory = Factory(tmp_path_factory.mktemp("whole") / "run", server)
+        factory.output = factory.run(
+            environment={"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_API_KEY": "x"}
+        )
+        yield factory
+
+
+def test_one_command_builds_every_step_and_says_where_the_report_is(whole):
+    made = [manifest.step for manifest in whole.store.manifests()]
+    assert set(STEPS) <= set(made)
+    report = whole.store.ref(whole.manifest("report")).folder / "report.html"
+    assert str(report) in whole.output
+    assert "new: first artifact of this step" in whole.output
+
+
+def test_rows_in_are_rows_accepted_and_quarantined(whole):
+    counts = whole.manifest("dataset").counts
+    assert counts["rows_in"] == counts["accepted"] + counts["quarantined"] > 0
+
+
+def test_the_second_run_reuses_everything_and_sends_nothing(whole):
+    before, sent = len(list(whole.store.manifests())), len(whole.server.requests)
+    output = whole.run()
+    assert f"{before} reused, 0 built" in output
+    assert len(list(whole.store.manifests())) == before
+    assert len(whole.server.requests) == sent
+
+
+def test_a_changed_beta_redoes_dpo_and_what_follows_and_nothing_else(whole):
+    before = {(m.kind, m.key) for m in whole.store.manifests()}
+    output = whole.run("--set", "dpo.beta=0.2")
+    fresh = [m.step for m in whole.store.manifests() if (m.kind, m.key) not in before]
+    assert sorted(fresh) == ["dpo", "evaluate_dpo", "report"]
+    assert "dpo: rebuilt: dpo.beta 0.1 → 0.2" in output
+
+
+def test_a_run_stopped_in_every_phase_goes_on_to_the_same_result(whole, tmp_path):
+    with FakeLLM(reply=scripted_reply, latency_seconds=0.05) as server:
+        factory = Factory(tmp_path / "killed", server)
+
+        killed = factory.stop_when(lambda: len(factory.paid_requests()) >= 20, signal.SIGKILL)
+        assert (killed.status, killed.alive) == (-signal.SIGKILL, [])
+        in_flight = 4
+
+        interrupted = factory.stop_when(lambda: len(factory.paid_requests()) >= 50, signal.SIGINT)
+        assert (interrupted.status, interrupted.alive) == (130, [])
+        assert "type the same command and it goes on" in interrupted.output
+
+        scratch = factory.folder / "home" / "store" / ".scratch"
+
+        def training(stage):
+            return lambda: any(scratch.glob(f"checkpoint-*/state/{stage}-*/checkpoints/*/*.json"))
+
+        killed = factory.stop_when(training("sft"), signal.SIGKILL)
+        assert (killed.status, killed.alive) == (-signal.SIGKILL, [])
+        interrupted = factory.stop_when(training("dpo"), signal.SIGINT)
+        assert (interrupted.status, interrupted.alive) == (130, [])
+
+        assert " 0 built" not in factory.run()
+        assert factory.bought_twice() <= in_flight
+    for step in ("conversations", "preferences", "dataset", "sft", "dpo"):
+        assert factory.manifest(step).content_digest == whole.manifest(step).content_digest, step
+    assert factory.manifest("sft").attempts == 2
+
+
+def test_the_reports_numbers_are_those_of_the_tables(whole):
+    import pandas as pd
+
+    report = whole.store.ref(whole.manifest("report")).folder
+    scorecard = json.loads((report / "scorecard.json").read_text())
+    evaluation = whole.store.ref(whole.manifest("evaluate_sft")).folder
+    items = pd.read_parquet(evaluation / "items.parquet")
+    accuracy = items[(items.benchmark == "questions") & (items.metric == "accuracy")].value.mean()
+    assert str(round(accuracy, 6))[:6] in json.dumps(scorecard)
