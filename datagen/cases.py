@@ -124,9 +124,7 @@ class Case(Frozen):
             _need_one_of(fact.reveal_words, fact.answer, f"facts.{fact.fact_id}.reveal_words")
             for phrase in fact.contradiction_words:
                 if phrase.lower() in fact.answer.lower():
-                    raise ValueError(
-                        f"facts.{fact.fact_id}: {phrase!r} contradicts its own answer"
-                    )
+                    raise ValueError(f"facts.{fact.fact_id}: {phrase!r} contradicts its own answer")
         _need_one_of(
             self.disposition.action_words, self.disposition.advice, "disposition.action_words"
         )

@@ -204,7 +204,7 @@ class Journal:
 
     def write_soon(self, write: Write) -> None:
         """Like `write`, for what nobody waits for."""
-        self._jobs.put(_Job(write, lambda value, error: None, None))
+        self._jobs.put(_Job(write, lambda *_: None, None))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -216,8 +216,7 @@ class Journal:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            jobs: list[_Job] = [job]
-            last = False
+            jobs, last = [job], False
             while len(jobs) < MOST_WRITES_PER_COMMIT and not self._jobs.empty():
                 if (another := self._jobs.get()) is None:
                     last = True

@@ -2,12 +2,12 @@
 
 import hashlib
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, JsonValue, NonNegativeFloat, PositiveInt, model_validator
 
 from artifacts.digest import canonical_json
-from validation.schemas import Frozen, Message, NonBlank
+from endpoints.values import Frozen, NonBlank
 
 # Tokens that a chat template may add: to every message, and once (its default system prompt).
 TEMPLATE_TOKENS_PER_MESSAGE = 16
@@ -29,17 +29,30 @@ class Sampling(Frozen):
     frequency_penalty: float | None = None
 
 
+class ChatMessage(Frozen):
+    """One message of a chat; made from any object with these attributes, records' too.
+
+    Tool calls cannot be sent, so a message that carries some is refused.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: NonBlank
+    tool_calls: tuple[object, ...] = Field((), max_length=0, exclude=True, repr=False)
+
+
 class ChatRequest(Frozen):
     """One question to one model: `messages` (chat style) or `prompt` (transcript style).
 
     `sample_index` asks for another answer to the same question. `json_schema` asks for an
     answer that is a JSON text of that schema. Raises ValueError (pydantic's) where both or
-    neither of `messages` and `prompt` are given, and for tool calls, which cannot be sent.
+    neither of `messages` and `prompt` are given, and for a schema without `messages`.
     """
 
     model: NonBlank
     revision: str = ""
-    messages: tuple[Message, ...] | None = None
+    messages: tuple[ChatMessage, ...] | None = None
     prompt: NonBlank | None = None
     sampling: Sampling = Sampling()
     sample_index: Annotated[int, Field(ge=0)] = 0
@@ -54,8 +67,6 @@ class ChatRequest(Frozen):
             )
         if self.json_schema is not None and self.prompt is not None:
             raise ValueError("a json_schema needs `messages`; a transcript has no such field")
-        if any(m.role == "tool" or m.tool_calls for m in self.messages or ()):
-            raise ValueError("a ChatRequest cannot carry tool calls or messages of the role tool")
         return self
 
     @cached_property

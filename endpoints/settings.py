@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from endpoints.errors import ConfigurationError, KeyMissing
-from validation.schemas import Frozen, Language, NonBlank
+from endpoints.values import Frozen, NonBlank
 
 FILE_VARIABLE = "MEDFACTORY_ENDPOINTS"
 FILE_NAME = "endpoints.yaml"
@@ -72,7 +72,7 @@ class EndpointSettings(Frozen):
         None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", json_schema_extra=NEUTRAL
     )
     style: Literal["chat", "transcript"] = "chat"
-    languages: tuple[Language, ...] = Field(("en", "zh"), min_length=1)
+    languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1)
     prices: Prices | None = Field(None, json_schema_extra=NEUTRAL)
     free: bool = Field(False, json_schema_extra=NEUTRAL)
     token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(

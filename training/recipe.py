@@ -96,7 +96,7 @@ def common_arguments(settings: StageSettings, steps: int, folder: Path) -> dict[
         "max_grad_norm": settings.max_gradient_norm,
         "max_length": None,
         "train_sampling_strategy": "sequential",
-        "gradient_checkpointing": settings.gradient_checkpointing,
+        "activation_checkpointing": settings.gradient_checkpointing,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "logging_first_step": True,

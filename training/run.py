@@ -4,6 +4,7 @@ Ends with status 0 and `state/result.json`, or with status 1 and `state/error.js
 message says what to do. Any other end is a crash: the same job again goes on from there.
 """
 
+import ctypes
 import json
 import os
 import sys
@@ -17,6 +18,23 @@ from training.errors import TrainingError
 from training.job import Job, ProgressFile, environment, read_job, write_result
 from training.stage import StageInputs, train
 from training.student import StudentSettings, build_student
+
+# malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
+MALLOC = {-1: (1 << 31) - 1, -2: 64 << 20, -3: 1 << 30}
+
+
+def keep_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of giving it back at once.
+
+    On a CPU every step frees and asks for gigabytes; the page faults of that were a quarter
+    of all processor time (21 s of kernel time for nine passes, 6 s with this).
+    """
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter, value_bytes in MALLOC.items():
+            library.mallopt(parameter, value_bytes)
 
 
 def do(job: Job) -> Built:
@@ -40,6 +58,7 @@ def main(arguments: list[str]) -> int:
     try:
         job = read_job(path)
         os.environ.update(environment(job))
+        keep_memory()
         write_result(job.state, do(job))
     except (TrainingError, EngineError, StoreError) as error:
         content = {"type": type(error).__name__, "message": str(error)}

@@ -23,9 +23,9 @@ def test_the_embedded_model_answers_on_both_routes_and_prints_nothing(embedded, 
         ChatRequest(
             **named,
             prompt=f"Patient: I have had a cough for {days} days.\nDoctor:",
-            sampling=Sampling(max_tokens=16, stop=("\n",), seed=days),
+            sampling=Sampling(max_tokens=8, stop=("\n",), seed=days),
         )
-        for days in range(2, 6)
+        for days in range(2, 4)
     ]
     chat = ChatRequest(
         **named,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from endpoints.request import ChatRequest, Sampling
+from endpoints.request import ChatMessage, ChatRequest, Sampling
 from tests.endpoints.helpers import question
 from validation.schemas import Message, ToolCall
 
@@ -13,7 +13,9 @@ requests = st.builds(
     model=texts,
     revision=st.text(st.characters(exclude_categories=["Cs"])),
     messages=st.lists(
-        st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=texts),
+        st.builds(
+            ChatMessage, role=st.sampled_from(["system", "user", "assistant"]), content=texts
+        ),
         min_size=1,
         max_size=4,
     ).map(tuple),
@@ -55,6 +57,14 @@ def test_two_requests_share_a_digest_only_when_they_are_equal(first, second):
 )
 def test_everything_that_can_change_the_answer_changes_the_digest(change):
     assert question(**change).digest != question().digest
+
+
+def test_the_messages_of_records_are_taken_as_they_are():
+    talk = (Message(role="system", content="你好"), Message(role="user", content="b"))
+    request = ChatRequest(model="fake", messages=talk)
+    assert [(m.role, m.content) for m in request.messages] == [("system", "你好"), ("user", "b")]
+    assert "tool" not in request.canonical
+    assert "你好" in request.canonical
 
 
 def test_a_field_that_is_none_is_not_part_of_the_digest():

@@ -1,0 +1,256 @@
+"""Statistics of paired measurements in clusters; every function is pure and seeded.
+
+n items stand in G clusters (a case, a topic); items of one cluster are not independent, so
+clusters are what is resampled and flipped. Below `FEW_CLUSTERS` a bootstrap of clusters is
+too narrow (Cameron, Gelbach and Miller 2008) and a sign-flip test cannot reach 0.05 after
+correction (its least p is 2 / 2^G); the t distribution with G - 1 degrees of freedom on the
+clustered standard error takes their place.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
+
+from evaluation.errors import NotEnoughData
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Label = Literal["better", "worse", "noise"]
+Reason = Literal["clear", "interval_holds_zero", "chance_not_excluded", "too_few_clusters"]
+FEW_CLUSTERS = 10
+EXACT_CLUSTERS = 16
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies in it, its ends included."""
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be said of a difference, and why no more than that."""
+
+    label: Label
+    reason: Reason
+
+
+def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> Interval:
+    """The interval of a share (Wilson 1927), sound for small numbers and for 0 and 1.
+
+    Raises NotEnoughData for a total of 0.
+    """
+    if total <= 0:
+        raise NotEnoughData("a share of nothing has no interval")
+    z = _normal_quantile(0.5 + confidence / 2)
+    share = successes / total
+    scale = 1 + z**2 / total
+    centre = (share + z**2 / (2 * total)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == total else min(1.0, centre + half)
+    return Interval(low, high)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean. Raises NotEnoughData for no values: never 0.0 instead."""
+    if not values:
+        raise NotEnoughData("the mean of no values does not exist")
+    return math.fsum(values) / len(values)
+
+
+def clustered_standard_error(values: Sequence[float], clusters: Sequence[str]) -> float:
+    """The standard error of the mean when values of one cluster go together.
+
+    sqrt(G / (G - 1) * sum over clusters of (sum of deviations)^2) / n; with clusters of one
+    it is the usual s / sqrt(n). Miller 2024, "Adding error bars to evals", section 2.2.
+    Raises NotEnoughData for fewer than two clusters.
+    """
+    centre = mean(values)
+    sums = _cluster_sums([value - centre for value in values], clusters)
+    if len(sums) < 2:
+        raise NotEnoughData("one cluster alone says nothing about the spread between clusters")
+    inflation = len(sums) / (len(sums) - 1)
+    return math.sqrt(inflation * math.fsum(total**2 for total in sums.values())) / len(values)
+
+
+def t_interval(
+    values: Sequence[float], clusters: Sequence[str], confidence: float = 0.95
+) -> Interval:
+    """Mean ± t(G - 1) times the clustered standard error.
+
+    Raises NotEnoughData for fewer than two clusters.
+    """
+    from scipy import stats
+
+    half = clustered_standard_error(values, clusters) * float(
+        stats.t.ppf(0.5 + confidence / 2, len(set(clusters)) - 1)
+    )
+    return Interval(mean(values) - half, mean(values) + half)
+
+
+def bootstrap_interval(
+    differences: Sequence[float],
+    clusters: Sequence[str],
+    seed: int = 0,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Percentile interval of the mean paired difference, whole clusters drawn with replacement.
+
+    Raises NotEnoughData for fewer than two clusters.
+    """
+    import numpy as np
+
+    totals, counts = _totals_and_counts(differences, clusters)
+    groups = len(totals)
+    if groups < 2:
+        raise NotEnoughData("a bootstrap needs two clusters or more")
+    drawn = np.random.default_rng(seed).integers(groups, size=(resamples, groups))
+    means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def mcnemar_p(gained: int, lost: int) -> float:
+    """Exact two-sided p of McNemar's test (binomial on the discordant items).
+
+    gained: items right under the new model alone; lost: under the old one alone.
+    """
+    from scipy import stats
+
+    if gained + lost == 0:
+        return 1.0
+    return float(stats.binomtest(gained, gained + lost, 0.5).pvalue)
+
+
+def sign_flip_p(
+    differences: Sequence[float],
+    clusters: Sequence[str],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> float:
+    """Two-sided p of the paired permutation test: each cluster's sign is as likely either way.
+
+    Exact up to `EXACT_CLUSTERS` clusters; beyond, drawn, with 1 added to both counts
+    (Phipson and Smyth 2010) so that it is never 0.
+    """
+    import numpy as np
+
+    totals, _ = _totals_and_counts(differences, clusters)
+    if not len(totals):
+        raise NotEnoughData("a test of no differences does not exist")
+    observed = abs(float(totals.sum())) * (1 - 1e-12)
+    if len(totals) <= EXACT_CLUSTERS:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(totals))))
+        return float(np.mean(np.abs(signs @ totals) >= observed))
+    draws = np.random.default_rng(seed).integers(2, size=(resamples, len(totals)))
+    reached = int(np.sum(np.abs((draws * 2.0 - 1.0) @ totals) >= observed))
+    return (reached + 1) / (resamples + 1)
+
+
+def t_test_p(differences: Sequence[float], clusters: Sequence[str]) -> float:
+    """Two-sided p of the mean difference by its clustered standard error, G - 1 degrees.
+
+    Where clusters do not differ at all it is the sign-flip test's least p, 2 / 2^G.
+    Raises NotEnoughData for fewer than two clusters.
+    """
+    from scipy import stats
+
+    error = clustered_standard_error(differences, clusters)
+    groups = len(set(clusters))
+    if error == 0.0:
+        return 1.0 if mean(differences) == 0.0 else 2.0 ** (1 - groups)
+    return float(2 * stats.t.sf(abs(mean(differences)) / error, groups - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for being several (Holm 1979), in the order given."""
+    count = len(p_values)
+    adjusted = [0.0] * count
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def minimum_detectable_effect(
+    standard_error: float, clusters: int, power: float = 0.8, confidence: float = 0.95
+) -> float:
+    """The least true mean difference that would be found with this power at this spread.
+
+    (t(1 - alpha/2) + t(power)) times the standard error, G - 1 degrees of freedom.
+    Raises NotEnoughData for fewer than two clusters.
+    """
+    from scipy import stats
+
+    if clusters < 2:
+        raise NotEnoughData("with one cluster no effect of any size could be detected")
+    quantiles = stats.t.ppf([0.5 + confidence / 2, power], clusters - 1)
+    return float(quantiles.sum()) * standard_error
+
+
+def discordance_error(discordant: int, items: int) -> float:
+    """The standard error of a paired difference of shares, from how many items changed sides.
+
+    sqrt(rate / n) under no difference; one discordant item is assumed where there is none.
+    """
+    if items <= 0:
+        raise NotEnoughData("no items, no discordance")
+    return math.sqrt(max(discordant, 1) / items / items)
+
+
+def verdict(
+    improvement: float,
+    interval: Interval | None,
+    p_adjusted: float | None,
+    alpha: float = 0.05,
+) -> Verdict:
+    """What may be said: better or worse only where interval and corrected p both say so.
+
+    improvement: the mean difference, turned so that more is better. interval: of the same.
+    None for both: too few clusters for either.
+    """
+    if interval is None or p_adjusted is None:
+        return Verdict("noise", "too_few_clusters")
+    if interval.holds(0.0):
+        return Verdict("noise", "interval_holds_zero")
+    if p_adjusted > alpha:
+        return Verdict("noise", "chance_not_excluded")
+    return Verdict("better" if improvement > 0 else "worse", "clear")
+
+
+def _cluster_sums(values: Sequence[float], clusters: Sequence[str]) -> dict[str, float]:
+    groups: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        groups.setdefault(cluster, []).append(value)
+    return {cluster: math.fsum(groups[cluster]) for cluster in sorted(groups)}
+
+
+def _totals_and_counts(
+    values: Sequence[float], clusters: Sequence[str]
+) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+    """(G,) sums and (G,) sizes of the clusters, in order of name."""
+    import numpy as np
+
+    totals = _cluster_sums(values, clusters)
+    counts = _cluster_sums([1.0] * len(values), clusters)
+    return np.array(list(totals.values())), np.array([counts[name] for name in totals])
+
+
+def _normal_quantile(share: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(share)

@@ -1,0 +1,48 @@
+"""Whether a text says something: words and phrases in English and Chinese."""
+
+import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from functools import lru_cache
+
+from validation.text import normalised
+
+SENTENCE_ENDS = tuple(".!?…。！？")
+CLOSING_MARKS = "\"'”’）)」』*"
+QUESTION = re.compile(r"[?？]")
+
+
+def first_mention(text: str, phrases: Iterable[str]) -> str | None:
+    """The first of the phrases that stands in the text, or None.
+
+    Case, typographic apostrophes and spacing do not matter. A Latin phrase begins at a word's
+    beginning ("rash" is not in "crash") and may end inside one ("vomit" is in "vomiting").
+    """
+    plain = plain_text(text)
+    return next((phrase for phrase in phrases if _pattern(phrase).search(plain)), None)
+
+
+def plain_text(text: str) -> str:
+    """Normalised for comparison: NFKC, lower case, single spaces, straight apostrophes."""
+    return normalised(text).replace("’", "'").replace("‘", "'")
+
+
+@lru_cache(maxsize=8192)
+def _pattern(phrase: str) -> re.Pattern[str]:
+    plain = plain_text(phrase)
+    return re.compile((r"(?<![a-z0-9])" if plain[:1].isascii() else "") + re.escape(plain))
+
+
+def similarity(one: str, other: str) -> float:
+    """How alike two texts are, 0 to 1 (Ratcliff and Obershelp, over characters)."""
+    return SequenceMatcher(None, plain_text(one), plain_text(other), autojunk=False).ratio()
+
+
+def count_questions(text: str) -> int:
+    """How many question marks the text holds, of either script."""
+    return len(QUESTION.findall(text))
+
+
+def ends_properly(text: str) -> bool:
+    """Whether the last sentence is closed by its mark."""
+    return text.rstrip().rstrip(CLOSING_MARKS).endswith(SENTENCE_ENDS)
