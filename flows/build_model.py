@@ -5,14 +5,14 @@ import tasks.telemetry  # noqa: F401  isort: skip
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.evaluate_model import Evaluations, report_step
+from flows.evaluate_model import BASE, Evaluations, report_inputs, report_settings
 from flows.generate_data import count_data_steps, data_steps
 from flows.parameters import Changes, Place
 from flows.result import FlowResult
 from flows.settings import read_settings
 from flows.train_model import student_settings, train_steps
 from tasks.child import children_end_with_the_flow
-from tasks.models import make_student
+from tasks.models import make_student, write_report
 from tasks.progress import plan
 
 
@@ -37,8 +37,12 @@ def build_model(
         dataset = data[-1].ref
         student = make_student(student_settings(settings), home)
         evaluations = Evaluations(settings, dataset, home)
-        evaluations.start("base", student.ref, [])
+        evaluations.start(BASE, student.ref, [])
         stages = train_steps(settings, student.ref, dataset, home, evaluations.start)
         evaluated = evaluations.finish()
-        made = [*data, student, *stages, *evaluated]
-        return FlowResult.of([*made, report_step(settings, made, home)])
+        done = [*data, student, *stages, *evaluated]
+        sources = {r.name: r.ref for r in data if r.name in ("conversations", "preferences")}
+        checkpoints = {report.name: report.ref for report in stages}
+        inputs = report_inputs(evaluated, dataset, sources, checkpoints)
+        report = write_report(report_settings(settings, place, evaluated, done), inputs, home)
+        return FlowResult.of([*done, report])

@@ -12,7 +12,7 @@ from flows.overrides import SettingsError, apply_overrides, explain, read_profil
 from flows.parameters import Changes
 from training.stage import AnyStage
 from validation.dataset import DatasetSettings
-from validation.schemas import Frozen
+from validation.schemas import Frozen, Language
 
 
 class StudentChoice(Frozen):
@@ -37,7 +37,7 @@ class BuildSettings(Frozen):
     student: StudentChoice = StudentChoice()
     stages: dict[str, AnyStage] = Field(default_factory=dict)
     evaluate: EvaluateSettings = EvaluateSettings()
-    report_language: str = Field("en", pattern="^(en|zh)$")
+    report_language: Language = "en"
     overlap_evaluation: bool = False
 
 

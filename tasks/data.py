@@ -14,6 +14,8 @@ from datagen.generate import (
     LlmAccess,
     build_conversations,
     build_preferences,
+    conversations_key,
+    preferences_key,
 )
 from datagen.preferences import PreferenceSettings
 from tasks.steps import (
@@ -41,8 +43,9 @@ retried = partial(
 @retried(name="generate conversations", tags=["llm"])
 def generate_conversations(settings: GenerateSettings, access: LlmAccess, home: Path) -> StepReport:
     """Simulate consultations of the library's cases through an endpoint."""
+    key = conversations_key(settings, access)
     build = partial(build_conversations, settings, access)
-    step = make_step("conversations", CONVERSATIONS_VERSION, "conversations", settings, {}, build)
+    step = make_step("conversations", CONVERSATIONS_VERSION, "conversations", key, {}, build)
     return perform(step, home)
 
 
@@ -53,7 +56,8 @@ def generate_preferences(
     """Make preference pairs from the conversations' doctor turns."""
     build = partial(build_preferences, settings, access)
     inputs = {"conversations": conversations}
-    step = make_step("preferences", PREFERENCES_VERSION, "preferences", settings, inputs, build)
+    key = preferences_key(settings, access)
+    step = make_step("preferences", PREFERENCES_VERSION, "preferences", key, inputs, build)
     return perform(step, home)
 
 

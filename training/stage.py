@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
+STEP_VERSION = 1
 AnyStage = Annotated[sft.SFT | dpo.DPO, Field(discriminator="stage")]
 STAGE: TypeAdapter[AnyStage] = TypeAdapter(AnyStage)
 CHECKPOINT = "checkpoint_"
@@ -132,6 +133,11 @@ class Run:
         self.workspace.progress(Progress(done=0, total=0, unit="steps", note=note))
 
 
+def build_stage(stage: AnyStage, workspace: Workspace) -> Built:
+    """`train` as a step: the inputs are those of the workspace."""
+    return train(stage, StageInputs.of(workspace.inputs), workspace)
+
+
 def train(stage: AnyStage, inputs: StageInputs, workspace: Workspace) -> Built:
     """Train one stage and write its checkpoint artifact into `workspace.out`.
 
@@ -154,9 +160,9 @@ def train(stage: AnyStage, inputs: StageInputs, workspace: Workspace) -> Built:
     run.say("loading the model")
     model = load_model(inputs.model / "model", [adapter_of(c) for c in inputs.checkpoints])
     run.say("reading the rows with the model as it is")
-    examples, held_out = _prepare(run, model)
+    ordered, held_out = _prepare(run, model)
     before = _before(run, model, tokenizer, held_out)
-    trainer, metrics = _fit(run, model, tokenizer, examples)
+    trainer, metrics = _fit(run, model, tokenizer, ordered)
     run.say("measuring and sampling")
     after = _look(run, trainer.model.eval(), tokenizer, held_out, run.recipe.after)
     return _publish(run, trainer.model, metrics, before, after)
@@ -192,11 +198,13 @@ def _order(stage: AnyStage, examples: list[Example]) -> list[int]:
 
 
 def _prepare(run: Run, model: "PreTrainedModel") -> tuple[list[Example], list[Example]]:
-    """Training and validation rows with what only the model before training can tell."""
-    every = [*run.rows.train, *run.rows.validation]
+    """Rows in training order, and held-out rows, with what only the untouched model can tell."""
+    used = sorted(set(run.order))
+    every = [*(run.rows.train[row] for row in used), *run.rows.validation]
     file = run.state / "prepared.json"
     prepared = run.recipe.prepare(model, every, file, run.workspace.progress)
-    return prepared[: len(run.rows.train)], prepared[len(run.rows.train) :]
+    by_row = dict(zip(used, prepared, strict=False))
+    return [by_row[row] for row in run.order], prepared[len(used) :]
 
 
 def _look(
@@ -229,10 +237,9 @@ def _fit(
     run: Run,
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    examples: list[Example],
+    ordered: list[Example],
 ) -> "tuple[Trainer, MetricsFile]":
     """Train from the newest complete checkpoint, or from the start."""
-    ordered = [examples[row] for row in run.order]
     checkpoints = run.state / "checkpoints"
     resumed = newest_complete(checkpoints, run.fingerprint)
     metrics = MetricsFile(run.state / "metrics.jsonl", step_of(resumed) if resumed else 0)

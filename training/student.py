@@ -16,6 +16,7 @@ from training.errors import WrongInput
 from training.outputs import clear_folder
 from validation.schemas import Frozen
 
+STEP_VERSION = 1
 # Weights as safetensors alone: pickled ones (.bin) can run code when they are read.
 KEPT = (
     "*.safetensors",

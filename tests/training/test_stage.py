@@ -24,7 +24,14 @@ from training.stage import STAGE, StageInputs
 # peft 0.21 asks transformers 5.23 by a name that is to go.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
-FAST = {"batch_size": 4, "threads": 1, "samples": 2, "sample_tokens": 4, "validation_rows": 2}
+FAST = {
+    "batch_size": 4,
+    "gradient_accumulation": 1,
+    "threads": 1,
+    "samples": 2,
+    "sample_tokens": 4,
+    "validation_rows": 2,
+}
 SFT_SETTINGS = SFT(epochs=2, save_every_steps=2, lora=LoraSettings(r=4, dropout=0.2), **FAST)
 DPO_SETTINGS = DPO(epochs=2, learning_rate=5e-3, save_every_steps=2, **FAST)
 

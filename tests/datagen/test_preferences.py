@@ -1,0 +1,147 @@
+import asyncio
+import json
+
+import pytest
+
+from datagen.conversation_checks import TalkCheckSettings, with_faults
+from datagen.generate import find_places
+from datagen.preferences import (
+    PreferenceSettings,
+    error_for,
+    judge,
+    make_pair,
+    read_clinical_errors,
+    usable_turns,
+)
+from datagen.scripted import scripted_consultation
+from datagen.speaking import Meter, Speaker
+from endpoints.budget import Budget
+from endpoints.embedded import open_client
+from endpoints.journal import Journal
+from tests.datagen.conftest import LIBRARY, case_of
+from tests.fake_llm import FakeLLM
+from validation.schemas import Fault, PreferencePair, Quarantined
+
+CASES = {case.case_id: case for case in LIBRARY}
+BAD = {"en": "I am in pain, my chest", "zh": "我的肚子疼得厉害"}
+
+
+def pairs_of(access, reply, settings, talks, style="chat"):
+    async def run(server):
+        asked = access(server.base_url, style)
+        with Journal(asked.journal) as journal, Budget(journal) as budget:
+            async with open_client(asked.endpoint, journal, budget) as client:
+                speaker = Speaker(client, style, Meter())
+                places = find_places(talks, CASES, settings, style)
+                return [await make_pair(place, settings, speaker) for place in places]
+
+    with FakeLLM(reply) as server:
+        return asyncio.run(run(server)), server.requests
+
+
+@pytest.mark.parametrize("style", ["chat", "transcript"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_best_draw_stands_against_the_worst(access, language, style):
+    talk = scripted_consultation(case_of(language))
+    settings = PreferenceSettings(methods=("sampled",), samples=2, turns_per_conversation=3)
+    pairs, requests = pairs_of(access, lambda body: BAD[language], settings, [talk], style)
+    assert len(pairs) == 3
+    assert len(requests) == 6
+    for pair in pairs:
+        assert isinstance(pair, PreferencePair)
+        assert pair.rejected[0].content == BAD[language]
+        assert pair.chosen[0] in talk.messages
+        assert pair.prompt == talk.messages[: len(pair.prompt)]
+        assert pair.prompt[-1].role == "user"
+        assert pair.margin >= settings.min_margin
+
+
+def test_draws_that_score_alike_are_a_tie_that_is_kept(access):
+    case = case_of("en")
+    talk = scripted_consultation(case)
+    # A margin of 1 makes every place a tie.
+    settings = PreferenceSettings(methods=("sampled",), samples=1, min_margin=1.0)
+    pairs, _ = pairs_of(access, lambda body: BAD["en"], settings, [talk])
+    assert {pair.fault for pair in pairs} == {"tie"}
+    assert BAD["en"] in json.loads(pairs[0].raw)["candidates"]
+
+
+def test_draws_that_are_all_one_text_make_no_pair(access):
+    case = case_of("en")
+    talk = scripted_consultation(case)
+    settings = PreferenceSettings(methods=("sampled",), samples=2, turns_per_conversation=1)
+    said = talk.messages[usable_turns(talk, settings)[0]].content
+    (pair,), _ = pairs_of(access, lambda body: said, settings, [talk])
+    assert pair.fault == "too_few_candidates"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_typed_error_names_the_error_and_asks_for_it_in_the_talks_language(access, language):
+    talk = scripted_consultation(case_of(language))
+    flawed = {"en": "That is surely nothing, is it?", "zh": "这肯定没什么事，对吧？"}[language]
+    settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=9)
+    pairs, requests = pairs_of(access, lambda body: flawed, settings, [talk])
+    names = {error.name for error in read_clinical_errors()}
+    assert {pair.fault_type for pair in pairs} <= names
+    assert {pair.rejected[0].content for pair in pairs} == {flawed}
+    described = [error.describes[language] for error in read_clinical_errors()]
+    for request in requests:
+        text = request.body["messages"][-1]["content"]
+        assert sum(line in text for line in described) == 1
+
+
+def test_a_rewrite_that_changes_nothing_or_the_language_is_no_pair(access):
+    talk = scripted_consultation(case_of("en"))
+    settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=1)
+    said = talk.messages[usable_turns(talk, settings)[0]].content
+    (same,), _ = pairs_of(access, lambda body: said, settings, [talk])
+    assert same.fault == "not_rewritten"
+    other = settings.model_copy(update={"seed": 1, "turns_per_conversation": 1})
+    (foreign,), _ = pairs_of(access, lambda body: "这没什么要紧的。", other, [talk])
+    assert foreign.fault == "wrong_language"
+
+
+def test_only_turns_with_a_clean_talk_before_them_serve():
+    talk = scripted_consultation(case_of("en"))
+    settings = PreferenceSettings(turns_per_conversation=99)
+    every = usable_turns(talk, settings)
+    assert every == tuple(range(1, len(talk.messages), 2))
+    fault = Fault(name="loop", message_index=5).model_dump()
+    broken = type(talk).model_validate(talk.model_dump(exclude={"record_id"}) | {"faults": [fault]})
+    assert usable_turns(broken, settings) == (1, 3, 5)
+    assert len(usable_turns(talk, PreferenceSettings(turns_per_conversation=2))) == 2
+
+
+def test_an_endpoint_that_refuses_leaves_a_quarantined_row(access):
+    talk = scripted_consultation(case_of("en"))
+    settings = PreferenceSettings(methods=("sampled",), samples=1, turns_per_conversation=1)
+
+    async def run(server):
+        asked = access(server.base_url)
+        with Journal(asked.journal) as journal, Budget(journal) as budget:
+            async with open_client(asked.endpoint, journal, budget) as client:
+                (place,) = find_places([talk], CASES, settings, "chat")
+                return await make_pair(place, settings, Speaker(client, "chat", Meter()))
+
+    with FakeLLM(faults=["refused"] * 9) as server:
+        row = asyncio.run(run(server))
+    assert isinstance(row, Quarantined)
+    assert row.fault == "endpoint_refused"
+
+
+def test_every_error_is_described_in_both_languages_and_fits_its_place():
+    errors = read_clinical_errors()
+    assert len(errors) >= 6
+    assert all(set(error.describes) == {"en", "zh"} for error in errors)
+    talk = scripted_consultation(case_of("zh"))
+    for place in find_places([talk], CASES, PreferenceSettings(turns_per_conversation=99), "chat"):
+        assert error_for(place, 0).stage in ("any", "closing" if place.closing else "asking")
+
+
+@pytest.mark.parametrize("case", LIBRARY, ids=lambda c: c.case_id)
+def test_the_rubric_scores_every_scripted_turn_high(case):
+    talk = with_faults(scripted_consultation(case), case, TalkCheckSettings())
+    settings = PreferenceSettings(turns_per_conversation=99)
+    for place in find_places([talk], CASES, settings, "transcript"):
+        judged = judge(place, place.said)
+        assert judged.total >= 0.7, [s for s in judged.scores if s.value < 1]
