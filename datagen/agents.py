@@ -2,6 +2,7 @@
 
 from datagen.cases import Case, Disclosure
 from datagen.personas import Persona
+from judging.wording import first_mention
 from validation.schemas import Frozen, Language, Message, NonBlank
 
 SEX = {"en": {"female": "female", "male": "male"}, "zh": {"female": "女", "male": "男"}}
@@ -9,10 +10,12 @@ MONTHS_A_YEAR = 12
 
 
 class KnownFact(Frozen):
-    """A fact as the patient knows it, and how easily it comes out."""
+    """A fact as the patient knows it, how easily it comes out, and by which words."""
 
     statement: NonBlank
     disclosure: Disclosure
+    asked_by: tuple[NonBlank, ...]
+    told_by: tuple[NonBlank, ...]
 
 
 class PatientView(Frozen):
@@ -46,7 +49,15 @@ def patient_view(case: Case, persona: Persona) -> PatientView:
         occupation=case.patient.occupation,
         complaint=case.complaint,
         history=case.history,
-        facts=tuple(KnownFact(statement=f.statement, disclosure=f.disclosure) for f in case.facts),
+        facts=tuple(
+            KnownFact(
+                statement=fact.statement,
+                disclosure=fact.disclosure,
+                asked_by=fact.topic_words,
+                told_by=fact.reveal_words,
+            )
+            for fact in case.facts
+        ),
         manner=persona.manner[case.language],
     )
 
@@ -54,6 +65,37 @@ def patient_view(case: Case, persona: Persona) -> PatientView:
 def doctor_view(language: Language, talk: tuple[Message, ...]) -> DoctorView:
     """The talk alone."""
     return DoctorView(language=language, talk=talk)
+
+
+def recall(view: PatientView, talk: tuple[Message, ...]) -> KnownFact | None:
+    """What comes to the patient's mind now; None where there is nothing (more) to tell.
+
+    The fact that the doctor's last turn asks for, if it may come out (`asked_twice` and
+    `concealed` ones need a second question); else the next that was not told, first those
+    that patients volunteer, going on with every line even where the words of telling were
+    unheard of. Very small models cannot choose among many facts themselves.
+    """
+    asked = talk[-1].content if talk and talk[-1].role == "assistant" else ""
+    for fact in view.facts:
+        if first_mention(asked, fact.asked_by) and _may_come_out(fact, talk):
+            return fact
+    easy = [fact for fact in view.facts if fact.disclosure == "volunteered"]
+    easy += [fact for fact in view.facts if fact.disclosure == "asked"]
+    answers = max(0, sum(m.role == "user" for m in talk) - 1)
+    start = answers % len(easy) if easy else 0
+    untold = (fact for fact in easy[start:] + easy[:start] if not _told(fact, talk))
+    return next(untold, None)
+
+
+def _may_come_out(fact: KnownFact, talk: tuple[Message, ...]) -> bool:
+    if fact.disclosure in ("volunteered", "asked"):
+        return True
+    questions = [m.content for m in talk if m.role == "assistant"]
+    return sum(bool(first_mention(text, fact.asked_by)) for text in questions) > 1
+
+
+def _told(fact: KnownFact, talk: tuple[Message, ...]) -> bool:
+    return any(first_mention(m.content, fact.told_by) for m in talk if m.role == "user")
 
 
 def _age(years: float, language: Language) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue
 from artifacts.digest import canonical_json, digest_json
 from datagen.agents import doctor_view
 from datagen.cases import Case
+from datagen.scripted import Line
 from datagen.speaking import Draw, LineSettings, Speaker
 from endpoints.errors import FaultyCompletion
 from judging.doctor_turn import DoctorTurn, Topic, judge_doctor_turn
@@ -68,7 +69,7 @@ class Place(Frozen):
     case: Case
     turn: int
     method: Method
-    example: tuple[Message, ...] = ()
+    example: tuple[Line, ...] = ()
 
     @property
     def history(self) -> tuple[Message, ...]:

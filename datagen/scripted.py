@@ -5,24 +5,38 @@ group of the report.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from datagen.cases import Case
-from validation.schemas import Conversation, Message
+from validation.schemas import Conversation, Frozen, Message, NonBlank
 
 SOURCE = "scripted/1"
 
 
-def scripted_messages(case: Case, questions: int | None = None) -> tuple[Message, ...]:
+class Line(Frozen):
+    """One line of a script; a patient's answer carries the `fact` that it words."""
+
+    role: Literal["user", "assistant"]
+    content: NonBlank
+    fact: str = ""
+
+
+def script(case: Case, questions: int | None = None) -> tuple[Line, ...]:
     """Opening, each fact's question and answer in the case's order, the advice.
 
     `questions`: only the first so many facts are asked for (None: all).
     """
-    messages = [Message(role="user", content=case.opening)]
+    lines = [Line(role="user", content=case.opening)]
     for fact in case.facts[:questions]:
-        messages.append(Message(role="assistant", content=fact.question))
-        messages.append(Message(role="user", content=fact.answer))
-    messages.append(Message(role="assistant", content=case.disposition.advice))
-    return tuple(messages)
+        lines.append(Line(role="assistant", content=fact.question))
+        lines.append(Line(role="user", content=fact.answer, fact=fact.statement))
+    lines.append(Line(role="assistant", content=case.disposition.advice))
+    return tuple(lines)
+
+
+def scripted_messages(case: Case) -> tuple[Message, ...]:
+    """The whole script of a case as messages."""
+    return tuple(Message(role=line.role, content=line.content) for line in script(case))
 
 
 def scripted_consultation(case: Case) -> Conversation:
@@ -39,12 +53,12 @@ def scripted_consultation(case: Case) -> Conversation:
 
 def worked_example(
     case: Case, library: Sequence[Case], questions: int | None = None
-) -> tuple[Message, ...]:
-    """The scripted talk that shows the form: of another case of the same language.
+) -> tuple[Line, ...]:
+    """The script that shows the form: of another case of the same language.
 
     The shortest one, so that prompts stay short and nearly all share one beginning, which
     servers keep in their prompt cache. Empty where the library holds no other case.
     """
     others = [c for c in library if c.language == case.language and c.case_id != case.case_id]
-    scripts = [scripted_messages(c, questions) for c in sorted(others, key=lambda c: c.case_id)]
-    return min(scripts, key=lambda s: sum(len(m.content) for m in s), default=())
+    scripts = [script(c, questions) for c in sorted(others, key=lambda c: c.case_id)]
+    return min(scripts, key=lambda s: sum(len(line.content) for line in s), default=())

@@ -12,6 +12,7 @@ from artifacts.digest import canonical_json
 from datagen.agents import doctor_view, patient_view
 from datagen.cases import Case
 from datagen.personas import Persona
+from datagen.scripted import Line
 from datagen.speaking import Draw, LineSettings, Speaker
 from endpoints.errors import FaultName, FaultyCompletion
 from judging.wording import count_questions
@@ -42,7 +43,7 @@ class Ask(Frozen):
     case: Case
     persona: Persona
     sample_index: int
-    example: tuple[Message, ...] = ()
+    example: tuple[Line, ...] = ()
 
 
 async def simulate(

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from artifacts.digest import digest_json
-from datagen.agents import DoctorView, PatientView
+from datagen.agents import DoctorView, PatientView, recall
 from datagen.prompting import Style, read_prompt, render
+from datagen.scripted import Line
 from endpoints.client import Client
 from endpoints.errors import FaultyCompletion
 from endpoints.request import ChatRequest, Completion, Sampling
@@ -88,14 +89,16 @@ class Speaker:
         self,
         view: PatientView,
         talk: tuple[Message, ...],
-        example: Sequence[Message],
+        example: Sequence[Line],
         line: LineSettings,
         draw: Draw,
     ) -> str:
         """The patient's next line. Raises FaultyCompletion and what ends a run."""
         prompt = read_prompt(view.language, self.style, "patient")
         if self.style == "transcript":
-            text = render(prompt, view=view, talk=talk, example=example)
+            text = render(
+                prompt, view=view, talk=talk, example=example, recalled=recall(view, talk)
+            )
             return await self._continue(text, line, draw)
         system = Message(role="system", content=render(prompt, view=view))
         # The patient is addressed first: chat templates want a user before an assistant.
@@ -107,7 +110,7 @@ class Speaker:
     async def doctor_line(
         self,
         view: DoctorView,
-        example: Sequence[Message],
+        example: Sequence[Line],
         closing: bool,
         line: LineSettings,
         draw: Draw,

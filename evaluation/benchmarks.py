@@ -171,9 +171,7 @@ def measure_preference(model: "PreTrainedModel", material: Prepared, tick: Tick)
     return items
 
 
-MEASURES: Mapping[
-    Benchmark, Callable[["PreTrainedModel", Prepared, Tick], list[Item]]
-] = {
+MEASURES: Mapping[Benchmark, Callable[["PreTrainedModel", Prepared, Tick], list[Item]]] = {
     "held_out": measure_held_out,
     "questions": measure_questions,
     "preference": measure_preference,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from evaluation import statistics
-from evaluation.items import METRICS, Item, Metric, has_metric, paired
+from evaluation.items import METRICS, Benchmark, Item, Metric, has_metric, paired
 from evaluation.scores import Range, as_range
 from evaluation.statistics import Label, Reason
 from validation.schemas import Frozen
@@ -20,7 +20,7 @@ class Comparison(Frozen):
 
     model: str
     against: str
-    benchmark: str
+    benchmark: Benchmark
     metric: str
     primary: bool
     items: int
@@ -38,9 +38,7 @@ class Comparison(Frozen):
     reason: Reason
 
 
-def compare(
-    evaluations: Mapping[str, Sequence[Item]], seed: int = 0
-) -> tuple[Comparison, ...]:
+def compare(evaluations: Mapping[str, Sequence[Item]], seed: int = 0) -> tuple[Comparison, ...]:
     """Each later model with the first and with the one before it, on every metric.
 
     evaluations: model → items, in the order in which the models were made.

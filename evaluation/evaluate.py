@@ -82,21 +82,6 @@ def build_evaluation(settings: EvaluateSettings, workspace: Workspace) -> Built:
     )
 
 
-def environment(settings: EvaluateSettings) -> dict[str, str]:
-    """Environment variables under which torch and the hub's libraries must be imported."""
-    return {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "DO_NOT_TRACK": "1",
-        "TQDM_DISABLE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-        "OMP_NUM_THREADS": str(settings.threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-
-
 class _Run:
     """One evaluation under way: loads the model when something is not yet measured."""
 
@@ -112,9 +97,7 @@ class _Run:
         self._workspace = workspace
         self._materials = materials
         self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
-        self._ticker = _Ticker(
-            workspace.progress, sum(len(m.subjects) for m in materials.values())
-        )
+        self._ticker = _Ticker(workspace.progress, sum(len(m.subjects) for m in materials.values()))
 
     def measured(self, name: Benchmark) -> list[Item]:
         """A benchmark's items: kept by an earlier attempt, or measured now."""

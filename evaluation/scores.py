@@ -82,9 +82,7 @@ def score(model: str, metric: Metric, language: str, rows: Sequence[Item]) -> Sc
         items=len(rows),
         clusters=len(set(clusters)),
         mean=statistics.mean(values),
-        standard_error=(
-            statistics.clustered_standard_error(values, clusters) if several else None
-        ),
+        standard_error=(statistics.clustered_standard_error(values, clusters) if several else None),
         interval=as_range(interval),
         chance=metric.chance,
     )
@@ -97,9 +95,7 @@ def implicit_rewards(evaluations: Mapping[str, Sequence[Item]]) -> tuple[RewardL
     lines = []
     for model in names[1:]:
         rows = paired(metric, model, names[0], evaluations)
-        margins = [
-            implicit_reward_margin(_of_sums(new), _of_sums(old)) for new, old in rows
-        ]
+        margins = [implicit_reward_margin(_of_sums(new), _of_sums(old)) for new, old in rows]
         moved = sum(margin > 0 for margin in margins)
         lines.append(
             RewardLine(

@@ -43,7 +43,7 @@ def apply_overrides(
     `shorthands` maps a first name to its full prefix ("dpo" → "stages.dpo").
     Raises SettingsError where a name leads through something that holds no names.
     """
-    changed = _copy(values)
+    changed: dict[str, Any] = _copy(values)
     for name, value in overrides.items():
         first, dot, rest = name.partition(".")
         parts = (shorthands.get(first, first) + dot + rest).split(".")

@@ -31,16 +31,15 @@ from validation.dataset import DatasetSettings, build_dataset
 from validation.importing import STEP_VERSION as IMPORT_VERSION
 from validation.importing import ImportSettings, build_import
 
-retried = partial(
-    task,
+
+@task(
+    name="generate conversations",
+    tags=["llm"],
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
     persist_result=False,
 )
-
-
-@retried(name="generate conversations", tags=["llm"])
 def generate_conversations(settings: GenerateSettings, access: LlmAccess, home: Path) -> StepReport:
     """Simulate consultations of the library's cases through an endpoint."""
     key = conversations_key(settings, access)
@@ -49,7 +48,14 @@ def generate_conversations(settings: GenerateSettings, access: LlmAccess, home: 
     return perform(step, home)
 
 
-@retried(name="generate preference pairs", tags=["llm"])
+@task(
+    name="generate preference pairs",
+    tags=["llm"],
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+    persist_result=False,
+)
 def generate_preferences(
     settings: PreferenceSettings, access: LlmAccess, conversations: ArtifactRef, home: Path
 ) -> StepReport:

@@ -25,16 +25,14 @@ from training.stage import AnyStage
 from training.student import STEP_VERSION as STUDENT_VERSION
 from training.student import StudentSettings
 
-retried = partial(
-    task,
+
+@task(
+    name="make the student",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
     persist_result=False,
 )
-
-
-@retried(name="make the student")
 def make_student(settings: StudentSettings, home: Path) -> StepReport:
     """Turn the student's source into a folder that can be trained."""
     build = partial(
@@ -46,7 +44,15 @@ def make_student(settings: StudentSettings, home: Path) -> StepReport:
     return perform(make_step("student", STUDENT_VERSION, "model", settings, {}, build), home)
 
 
-@retried(name="train a stage", task_run_name="train {name}", tags=["gpu"])
+@task(
+    name="train a stage",
+    task_run_name="train {name}",
+    tags=["gpu"],
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+    persist_result=False,
+)
 def train_stage(
     name: str, settings: AnyStage, inputs: Mapping[str, ArtifactRef], home: Path
 ) -> StepReport:
@@ -61,7 +67,15 @@ def train_stage(
     return perform(make_step(name, STAGE_VERSION, "checkpoint", settings, inputs, build), home)
 
 
-@retried(name="evaluate a model", task_run_name="evaluate {name}", tags=["gpu"])
+@task(
+    name="evaluate a model",
+    task_run_name="evaluate {name}",
+    tags=["gpu"],
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+    persist_result=False,
+)
 def evaluate_checkpoint(
     name: str, settings: EvaluateSettings, inputs: Mapping[str, ArtifactRef], home: Path
 ) -> StepReport:

@@ -14,7 +14,7 @@ from tasks.child import ChildCrashed
 from tasks.progress import listener, shown_progress
 
 RETRIES = 2
-RETRY_DELAYS_SECONDS = [2, 10]
+RETRY_DELAYS_SECONDS = [2.0, 10.0]
 
 
 class StepReport(BaseModel):

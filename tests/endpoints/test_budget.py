@@ -6,7 +6,7 @@ from endpoints.budget import Budget
 from endpoints.client import Client
 from endpoints.errors import BudgetExceeded, ConfigurationError, FaultyCompletion
 from endpoints.journal import Journal
-from tests.endpoints.helpers import ask, endpoint, question, short
+from tests.endpoints.fake_endpoint import ask, endpoint, question, short
 from tests.fake_llm import FakeLLM
 
 WORST = (len(b"question 00") + 16 + 64 + 10 * 2) / 1e6  # of `short("question 00")`

@@ -17,7 +17,7 @@ from endpoints.errors import (
 )
 from endpoints.request import ChatRequest, Sampling
 from endpoints.wire import payload
-from tests.endpoints.helpers import SkippingClock, ask, endpoint, question, short
+from tests.endpoints.fake_endpoint import SkippingClock, ask, endpoint, question, short
 from tests.fake_llm import FakeLLM
 
 NOBODY = "http://127.0.0.1:9/v1"

@@ -1,7 +1,7 @@
 import asyncio
 
 from endpoints.concurrency import AdaptiveLimit, Breaker
-from tests.endpoints.helpers import SkippingClock
+from tests.endpoints.fake_endpoint import SkippingClock
 
 
 def test_no_more_run_at_once_than_the_limit_and_first_come_is_first_served():

@@ -7,7 +7,7 @@ from endpoints.embedded import embedded_model_path, open_client, serve_embedded
 from endpoints.errors import ConfigurationError, EndpointDown, FaultyCompletion
 from endpoints.request import ChatRequest, Completion, Sampling
 from endpoints.settings import EmbeddedSettings, EndpointSettings, read_endpoints
-from tests.endpoints.helpers import ask, endpoint
+from tests.endpoints.fake_endpoint import ask, endpoint
 from validation.schemas import Message
 
 

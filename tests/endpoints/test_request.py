@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from endpoints.request import ChatMessage, ChatRequest, Sampling
-from tests.endpoints.helpers import question
+from tests.endpoints.fake_endpoint import question
 from validation.schemas import Message, ToolCall
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: t.strip())

@@ -11,7 +11,7 @@ from endpoints.settings import (
     read_endpoints,
     read_key,
 )
-from tests.endpoints.helpers import endpoint
+from tests.endpoints.fake_endpoint import endpoint
 
 TEACHER = """
 endpoints:

@@ -21,11 +21,14 @@ from tests.tiny_model import tiny_model
 PROFILE = """
 endpoint: teacher
 generate:
-  cases_per_language: 3
+  cases_per_language: 4
   conversations_per_case: 2
+  talk: {doctor_turns: 4}
+preferences: {methods: [sampled], samples: 3}
+evaluate: {samples: 1, sample_tokens: 8}
 stages:
-  sft: {learning_rate: 1.0e-3, max_steps: 4, batch_size: 2, save_every_steps: 1, samples: 1}
-  dpo: {learning_rate: 1.0e-3, max_steps: 4, batch_size: 2, save_every_steps: 1, samples: 1}
+  sft: {learning_rate: 1.0e-3, max_steps: 6, save_every_steps: 1, samples: 1, sample_tokens: 8}
+  dpo: {learning_rate: 1.0e-3, max_steps: 6, save_every_steps: 1, samples: 1, sample_tokens: 8}
 """
 WAIT_SECONDS = 180.0
 

@@ -1,0 +1,185 @@
+"""What the report shows of the data and of training, read from the input artifacts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.errors import MissingInput
+from evaluation.samples import Line, SampleReply, read_replies
+from validation.report import DatasetReport, read_report
+from validation.schemas import Conversation, Frozen, Language, Quarantined
+
+SPLITS = ("train", "validation", "test")
+CURVES = ("loss", "rewards/accuracies", "rewards/margins")
+
+
+class TalkPair(Frozen):
+    """A generated talk that was kept, beside the scripted one of the same case.
+
+    `scripted` is empty where there is none.
+    """
+
+    case_id: str
+    language: Language
+    source: str
+    split: str
+    kept: tuple[Line, ...]
+    scripted: tuple[Line, ...]
+
+
+class PairShown(Frozen):
+    """A preference pair as the report shows it."""
+
+    case_id: str
+    language: Language
+    fault_type: str
+    prompt: tuple[Line, ...]
+    chosen: str
+    rejected: str
+
+
+class Replies(Frozen):
+    """One prompt, the data's own next words, and each model's reply."""
+
+    prompt: SampleReply
+    replies: dict[str, str]
+
+
+class Curve(Frozen):
+    """One metric of one stage by step."""
+
+    stage: str
+    metric: str
+    points: tuple[tuple[int, float], ...]
+
+
+class DataShown(Frozen):
+    """The data section: the data set's own report, talks, pairs, and talks that failed."""
+
+    report: DatasetReport
+    talks: tuple[TalkPair, ...]
+    pairs: tuple[PairShown, ...]
+    failed: dict[str, int]
+
+
+def read_data(
+    dataset: Path, conversations: Path | None, preferences: Path | None, per_language: int
+) -> DataShown:
+    """What the report tells of the data.
+
+    `per_language`: how many talks and how many pairs to show. Raises MissingInput.
+    """
+    tables = {split: _rows(dataset / "sft" / f"{split}.parquet") for split in SPLITS}
+    scripted = _scripted(conversations) if conversations else {}
+    placed = [(split, row) for split, rows in tables.items() for row in rows]
+    generated = [(s, row) for s, row in placed if not row["source"].startswith("scripted")]
+    with_control = [(s, row) for s, row in generated if row["case_id"] in scripted]
+    talks = [
+        TalkPair(
+            case_id=row["case_id"],
+            language=row["language"],
+            source=row["source"],
+            split=split,
+            kept=_lines(row["messages"]),
+            scripted=scripted.get(row["case_id"], ()),
+        )
+        for split, row in _first(with_control or generated or placed, per_language)
+    ]
+    failed: dict[str, int] = {}
+    for folder in (conversations, preferences):
+        for row in _failed(folder):
+            failed[row.fault] = failed.get(row.fault, 0) + 1
+    return DataShown(
+        report=read_report(dataset),
+        talks=tuple(talks),
+        pairs=tuple(_pairs(dataset, per_language)),
+        failed=failed,
+    )
+
+
+def read_sample_replies(evaluations: Mapping[str, Path]) -> list[Replies]:
+    """Each model's reply to each prompt that all models answered."""
+    spoken = {
+        name: {sample.record_id: sample for sample in read_replies(folder)}
+        for name, folder in evaluations.items()
+    }
+    first = next(iter(spoken.values()))
+    return [
+        Replies(prompt=sample, replies={name: own[record].reply for name, own in spoken.items()})
+        for record, sample in first.items()
+        if all(record in own for own in spoken.values())
+    ]
+
+
+def read_curves(checkpoints: Mapping[str, Path]) -> list[Curve]:
+    """The training curves of each checkpoint, from its `metrics.jsonl`."""
+    curves = []
+    for stage, folder in checkpoints.items():
+        path = folder / "metrics.jsonl"
+        if not path.is_file():
+            raise MissingInput(f"{folder} is no checkpoint: it holds no metrics.jsonl")
+        steps = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for metric in CURVES:
+            points = tuple((s["step"], float(s[metric])) for s in steps if metric in s)
+            if points:
+                curves.append(Curve(stage=stage, metric=metric, points=points))
+    return curves
+
+
+def _pairs(dataset: Path, per_language: int) -> list[PairShown]:
+    path = dataset / "preference" / "test.parquet"
+    rows = _rows(path) if path.is_file() else []
+    return [
+        PairShown(
+            case_id=row["case_id"],
+            language=row["language"],
+            fault_type=row["fault_type"],
+            prompt=_lines(row["prompt"]),
+            chosen=row["chosen"][-1]["content"],
+            rejected=row["rejected"][-1]["content"],
+        )
+        for _, row in _first([("test", row) for row in rows], per_language)
+    ]
+
+
+def _first(
+    rows: Sequence[tuple[str, dict[str, Any]]], per_language: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """The first rows of each language by case, one a case, held-out ones before others."""
+    order = {"test": 0, "validation": 1, "train": 2}
+    ranked = sorted(rows, key=lambda r: (r[1]["language"], order[r[0]], r[1]["case_id"]))
+    chosen: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for split, row in ranked:
+        place = (row["language"], row["case_id"])
+        if place not in chosen and sum(p[0] == place[0] for p in chosen) < per_language:
+            chosen[place] = (split, row)
+    return list(chosen.values())
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    from pyarrow import parquet
+
+    if not path.is_file():
+        raise MissingInput(f"{path} is not there: give a data set built by validation")
+    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return rows
+
+
+def _scripted(conversations: Path) -> dict[str, tuple[Line, ...]]:
+    path = conversations / "scripted.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    talks = [Conversation.model_validate_json(line) for line in lines]
+    return {t.case_id: _lines([m.model_dump() for m in t.messages]) for t in talks}
+
+
+def _failed(folder: Path | None) -> list[Quarantined]:
+    path = folder / "failed.jsonl" if folder else None
+    if path is None or not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Quarantined.model_validate_json(line) for line in lines]
+
+
+def _lines(messages: Sequence[Mapping[str, Any]]) -> tuple[Line, ...]:
+    return tuple(Line(role=m["role"], content=m["content"]) for m in messages)
