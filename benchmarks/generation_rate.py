@@ -147,23 +147,31 @@ def send_bare(url: str, bodies: list[dict[str, Any]]) -> None:
     asyncio.run(run())
 
 
+def side_by_side(talks: int) -> tuple[Pass, Pass]:
+    """Ours, then the peer with the requests that ours has made, on one server."""
+    calls = talks * CALLS_PER_TALK
+    with tempfile.TemporaryDirectory() as name, fake_server() as (url, server):
+        folder = Path(name)
+        ours = timed(calls, server, lambda: generate(url, folder, talks))
+        bodies = bought_bodies(folder, url)
+        bare = timed(calls, server, lambda: send_bare(url, bodies))
+    return ours, bare
+
+
 def measure(quick: bool) -> Measurement:
     """Both ways in turn, so often; the figure is the median of ours."""
     import openai  # noqa: F401  # a second of the process's start, not of the rate
 
     talks, times = (SLOTS, 1) if quick else (2 * SLOTS, 3)
     calls = talks * CALLS_PER_TALK
-    ours, bare, loads = [], [], []
+    loads: list[JsonValue] = [_load_averages()]
+    ours, bare = [], []
     for _ in range(times):
-        with tempfile.TemporaryDirectory() as name, fake_server() as (url, server):
-            folder = Path(name)
-            loads.append([round(load, 2) for load in os.getloadavg()])
-            ours.append(timed(calls, server, lambda: generate(url, folder, talks)))
-            bodies = bought_bodies(folder, url)
-            bare.append(timed(calls, server, lambda: send_bare(url, bodies)))
-        print(
-            f"ours {ours[-1].told()}\nbare openai {bare[-1].told()}\nload {loads[-1]}", flush=True
-        )
+        mine, peer = side_by_side(talks)
+        ours.append(mine)
+        bare.append(peer)
+        loads.append(_load_averages())
+        print(f"ours        {mine.told()}\nbare openai {peer.told()}\nload {loads[-1]}", flush=True)
     share = statistics.median(one.share for one in ours)
     bare_share = statistics.median(one.share for one in bare)
     print(f"of the ideal: ours {share:.3f}, bare openai {bare_share:.3f}")
@@ -184,8 +192,7 @@ def measure(quick: bool) -> Measurement:
             "bare_openai": [one.told() for one in bare],
             "bare_openai_share": round(bare_share, 4),
             "ratio_ours_to_bare_openai": round(share / bare_share, 3),
-            "load_averages_before": loads,
-            "load_average_after": [round(load, 2) for load in os.getloadavg()],
+            "load_averages_before_and_after_each": loads,
         },
     )
 
@@ -193,6 +200,10 @@ def measure(quick: bool) -> Measurement:
 def _cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _load_averages() -> JsonValue:
+    return [round(load, 2) for load in os.getloadavg()]
 
 
 def _fields(canonical: str) -> dict[str, Any]:

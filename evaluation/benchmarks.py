@@ -43,7 +43,8 @@ class Prepared:
 def read_split(dataset: Path, view: str) -> list[Row]:
     """The rows of `<view>/test.parquet`.
 
-    Raises MissingInput where the file is missing, EmptyBenchmark where it has no row.
+    Raises MissingInput where the file is missing or its talks call tools, EmptyBenchmark where
+    it has no row.
     """
     from pyarrow import parquet
 
@@ -53,6 +54,11 @@ def read_split(dataset: Path, view: str) -> list[Row]:
             f"{dataset} holds no {view}/test.parquet: give a data set built by validation"
         )
     rows: list[Row] = parquet.read_table(path).to_pylist()
+    if "tools" in (rows[0] if rows else ()):
+        raise MissingInput(
+            f"{path} holds calls of tools, which are not measured yet: leave those records out of "
+            "the data set, or this benchmark out of evaluate.benchmarks"
+        )
     if not rows:
         raise EmptyBenchmark(
             f"{path} has no row, so there is nothing to measure on: raise splits.test_share or "

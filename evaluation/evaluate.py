@@ -31,7 +31,8 @@ SUMMARY_NAME = "summary.json"
 class EvaluateSettings(Frozen):
     """What a model is measured on.
 
-    `samples`: how many held-out talks per language the model also answers in words, greedily.
+    `samples`: how many held-out talks per language the model also answers in words, greedily
+    (none where the held-out benchmark is left out).
     Rows longer than `max_length_tokens` are left out, counted and written to
     `left_out.jsonl`. `questions_digest` is worked out: with it, changed questions are
     measured anew. `threads` is keyed: sums of floats depend on it in their last bits.

@@ -8,7 +8,7 @@ from typing import Any
 from evaluation.errors import MissingInput
 from evaluation.samples import Line, SampleReply, read_replies
 from validation.report import DatasetReport, read_report
-from validation.schemas import Conversation, Frozen, Language, Quarantined
+from validation.schemas import Conversation, Frozen, Language
 
 SPLITS = ("train", "validation", "test")
 CURVES = ("loss", "rewards/accuracies", "rewards/margins")
@@ -55,20 +55,18 @@ class Curve(Frozen):
 
 
 class DataShown(Frozen):
-    """The data section: the data set's own report, talks, pairs, and talks that failed."""
+    """The data section: the data set's own report, talks and pairs."""
 
     report: DatasetReport
     talks: tuple[TalkPair, ...]
     pairs: tuple[PairShown, ...]
-    failed: dict[str, int]
 
 
-def read_data(
-    dataset: Path, conversations: Path | None, preferences: Path | None, per_language: int
-) -> DataShown:
+def read_data(dataset: Path, conversations: Path | None, per_language: int) -> DataShown:
     """What the report tells of the data.
 
-    `per_language`: how many talks and how many pairs to show. Raises MissingInput.
+    `conversations`: where the scripted control is, if anywhere. `per_language`: how many talks
+    and how many pairs to show. Raises MissingInput.
     """
     tables = {split: _rows(dataset / "sft" / f"{split}.parquet") for split in SPLITS}
     scripted = _scripted(conversations) if conversations else {}
@@ -86,15 +84,10 @@ def read_data(
         )
         for split, row in _first(with_control or generated or placed, per_language)
     ]
-    failed: dict[str, int] = {}
-    for folder in (conversations, preferences):
-        for row in _failed(folder):
-            failed[row.fault] = failed.get(row.fault, 0) + 1
     return DataShown(
         report=read_report(dataset),
         talks=tuple(talks),
         pairs=tuple(_pairs(dataset, per_language)),
-        failed=failed,
     )
 
 
@@ -136,8 +129,8 @@ def _pairs(dataset: Path, per_language: int) -> list[PairShown]:
             language=row["language"],
             fault_type=row["fault_type"],
             prompt=_lines(row["prompt"]),
-            chosen=row["chosen"][-1]["content"],
-            rejected=row["rejected"][-1]["content"],
+            chosen=_lines(row["chosen"])[-1].content,
+            rejected=_lines(row["rejected"])[-1].content,
         )
         for _, row in _first([("test", row) for row in rows], per_language)
     ]
@@ -173,13 +166,10 @@ def _scripted(conversations: Path) -> dict[str, tuple[Line, ...]]:
     return {t.case_id: _lines([m.model_dump() for m in t.messages]) for t in talks}
 
 
-def _failed(folder: Path | None) -> list[Quarantined]:
-    path = folder / "failed.jsonl" if folder else None
-    if path is None or not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Quarantined.model_validate_json(line) for line in lines]
+def _lines(messages: Sequence[Any]) -> tuple[Line, ...]:
+    """Messages as lines; those of a table with tools stand there as JSON text."""
+    return tuple(Line(role=m["role"], content=m["content"]) for m in map(_message, messages))
 
 
-def _lines(messages: Sequence[Mapping[str, Any]]) -> tuple[Line, ...]:
-    return tuple(Line(role=m["role"], content=m["content"]) for m in messages)
+def _message(message: Any) -> Any:
+    return json.loads(message) if isinstance(message, str) else message

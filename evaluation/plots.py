@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 230
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 24, 40
-NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y = 158, 46, 56, 18
+NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y = 168, 46, 40, 18
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,21 @@ def step_lines(
 
 
 def depths_of(manifests: Mapping[Name, Manifest]) -> dict[Name, int]:
-    """How many steps stand before each artifact, along the longest way."""
+    """How many steps stand before each artifact, along the longest way.
+
+    A source stands right before the first artifact that it went into.
+    """
     depths: dict[Name, int] = {}
+    used_at: dict[Name, int] = {}
     for name, manifest in manifests.items():
-        above = [depths[n] for n in inputs_of(manifest) if n in depths]
-        depths[name] = max(above, default=-1) + 1
-    return depths
+        above = [n for n in inputs_of(manifest) if n in depths]
+        depths[name] = max((depths[n] for n in above), default=-1) + 1
+        for source in above:
+            used_at[source] = min(depths[name], used_at.get(source, depths[name]))
+    return {
+        name: depth if depth or name not in used_at else used_at[name] - 1
+        for name, depth in depths.items()
+    }
 
 
 def inputs_of(manifest: Manifest) -> list[Name]:

@@ -88,12 +88,7 @@ def _page(
     checkpoints = {
         name: inputs[CHECKPOINT + name] for name in settings.models if CHECKPOINT + name in inputs
     }
-    data = read_data(
-        inputs["dataset"],
-        inputs.get("conversations"),
-        inputs.get("preferences"),
-        settings.shown_per_language,
-    )
+    data = read_data(inputs["dataset"], inputs.get("conversations"), settings.shown_per_language)
     manifests = gather(list(inputs.values()))
     steps = step_lines(manifests, settings.history)
     return page.render(

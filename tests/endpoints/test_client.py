@@ -319,6 +319,8 @@ def test_thoughts_are_kept_apart_from_the_answer(journal):
 
 def test_nothing_of_the_persons_own_settings_is_sent(journal, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "my-organisation")
     monkeypatch.setenv("OPENAI_BASE_URL", NOBODY)
     monkeypatch.setenv("OPENAI_ORG_ID", "my-organisation")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Mine: my-organisation")
@@ -329,4 +331,6 @@ def test_nothing_of_the_persons_own_settings_is_sent(journal, monkeypatch):
         headers = server.requests[0].headers
     assert "Authorization" not in headers
     assert "my-organisation" not in str(headers)
+    assert SECRET not in str(headers)
+    assert not [name for name in headers if name.lower().startswith("x-stainless")]
     assert headers["User-Agent"] == "medfactory"

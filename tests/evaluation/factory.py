@@ -8,7 +8,7 @@ from artifacts.progress import silent
 from artifacts.step import Workspace
 from evaluation.items import Item, write_items
 from evaluation.samples import Line, SampleReply, write_replies
-from validation.arrow import preference_schema, rows_to_table, sft_schema, training_row
+from validation.arrow import has_tools, preference_schema, rows_to_table, sft_schema, training_row
 from validation.parquet import write_parquet, write_text
 from validation.report import DatasetReport, Example, SplitSize, Tally
 from validation.schemas import Conversation, Message, PreferencePair, Quarantined
@@ -60,7 +60,7 @@ def dataset(
     talks = [talk(*case) for case in cases()] if talks is None else talks
     pairs = [pair(*case) for case in cases()] if pairs is None else pairs
     for view, rows, schema in (
-        ("sft", talks, sft_schema()),
+        ("sft", talks, sft_schema(any(map(has_tools, talks)))),
         ("preference", pairs, preference_schema()),
     ):
         for split in ("train", "validation", "test"):

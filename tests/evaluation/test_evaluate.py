@@ -173,6 +173,16 @@ def test_a_missing_split_is_named(inputs, tmp_path):
         build_evaluation(NO_QUESTIONS, factory.workspace(tmp_path, {"model": inputs["model"]}))
 
 
+def test_talks_that_call_tools_are_refused_with_a_way_out(inputs, tmp_path):
+    talk = factory.talk("en-0", "en")
+    with_tools = type(talk).model_validate(
+        talk.model_dump(exclude={"record_id"}) | {"tools": [{"name": "lab"}]}
+    )
+    factory.dataset(inputs["dataset"], talks=[with_tools])
+    with pytest.raises(MissingInput, match="calls of tools.*leave those records out"):
+        build_evaluation(NO_QUESTIONS, factory.workspace(tmp_path, inputs))
+
+
 def test_the_key_knows_the_questions_and_a_wrong_digest_is_refused(inputs, tmp_path):
     assert len(str(keyed_settings(QUICK)["questions_digest"])) == 64
     stale = QUICK.model_copy(update={"questions_digest": "0" * 64})

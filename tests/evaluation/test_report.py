@@ -98,6 +98,14 @@ def test_talks_stand_beside_their_scripted_control_in_both_languages(inputs, tmp
     assert all(section.count(words) == 2 for words in factory.ADVICE.values())
 
 
+def test_talks_that_call_tools_are_shown_too(inputs, tmp_path):
+    talk = factory.talk("zh-0", "zh")
+    values = talk.model_dump(exclude={"record_id"}) | {"tools": [{"name": "lab"}]}
+    factory.dataset(inputs["dataset"], talks=[type(talk).model_validate(values)])
+    text, _, _ = page_of(ReportSettings(models=MODELS), inputs, tmp_path)
+    assert text.count(factory.ADVICE["zh"]) >= 2
+
+
 def test_the_embedded_models_data_come_with_a_warning(inputs, tmp_path):
     for embedded in (True, False):
         settings = ReportSettings(models=MODELS, embedded=embedded)

@@ -27,7 +27,11 @@ def scripted_reply(body: Body) -> str:
 
 def _patient(case: Case, messages: list[dict[str, Any]]) -> str:
     asked = messages[-1]["content"]
-    return next((f.answer for f in case.facts if f.question == asked), case.opening)
+    turn = sum(message["role"] == "assistant" for message in messages)
+    if turn == 0:
+        return case.opening
+    unasked = case.facts[-1 - (turn % 2)].answer
+    return next((f.answer for f in case.facts if f.question == asked), unasked)
 
 
 def _doctor(case: Case, messages: list[dict[str, Any]], seed: int) -> str:
