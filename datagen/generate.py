@@ -38,8 +38,10 @@ from validation.schemas import Conversation, Frozen, Language, PreferencePair, Q
 
 CONVERSATIONS_VERSION = 1
 PREFERENCES_VERSION = 1
-# Coroutines per request slot: enough that a slot never waits for the next talk to begin.
+# Coroutines per request slot: enough that a slot never waits for the next talk to begin. The
+# embedded server keeps one talk's prompt a slot, so there a talk keeps its slot to the end.
 TALKS_PER_SLOT = 2
+TALKS_PER_EMBEDDED_SLOT = 1
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT", Conversation | Quarantined, PreferencePair | Quarantined)
@@ -269,7 +271,8 @@ def _run(
             async with open_client(access.endpoint, journal, budget) as client:
                 await client.check()
                 speaker = Speaker(client, style, meter)
-                at_once = TALKS_PER_SLOT * access.endpoint.max_in_flight
+                a_slot = TALKS_PER_EMBEDDED_SLOT if access.endpoint.embedded else TALKS_PER_SLOT
+                at_once = a_slot * access.endpoint.max_in_flight
                 return await run_bounded(lambda item: work(item, speaker), items, at_once, count)
 
     meter.on_call = report

@@ -101,7 +101,7 @@ def line_chart(
         x, y = placed[index]
         side = "start" if index == 0 else "end"
         parts.append(f'<circle class="dot" cx="{x}" cy="{y}" r="3.5"/>')
-        parts.append(f'<text class="value {side}" x="{x}" y="{y - 11}">{ys[index]:.3g}</text>')
+        parts.append(f'<text class="value {side}" x="{x}" y="{y - 11}">{_short(ys[index])}</text>')
     return Markup("".join(parts) + "</svg>")
 
 
@@ -144,3 +144,8 @@ def _corners(columns: Mapping[int, Sequence[Node]], high: int) -> dict[str, tupl
                 top + row * (NODE_HEIGHT + GAP_Y),
             )
     return corner
+
+
+def _short(value: float) -> str:
+    """Three digits that mean something; what is next to nothing is 0."""
+    return f"{value:.3g}" if abs(value) >= 0.0005 else "0"
