@@ -3,8 +3,8 @@
 `python -m benchmarks.generation_rate`: 512 conversations of 6 calls against a fake server (in
 a process of its own) with 256 slots and 1 s latency, through the real simulator with journal
 and a capped budget. In the same run, as the peer, a bare loop on `openai` sends the very same
-requests in as many loops of 6, with no journal, budget or simulator. `--quick`: 256
-conversations, once.
+requests in as many loops of 6, with no journal, budget or simulator. `--quick`: once
+instead of three times.
 """
 
 import asyncio
@@ -36,8 +36,10 @@ from endpoints.wire import payload
 
 TARGET_SHARE = 0.9
 SLOTS = 256
-# A quarter more, so that the server has the next request at hand when a slot becomes free.
+# Every talk may be in flight, for the peer too: the queue stands at the server, which has the
+# next request at hand when a slot becomes free.
 IN_FLIGHT = 512
+TALKS = 512
 LATENCY_SECONDS = 1.0
 # A generated opening, then three answers of the doctor with two of the patient between them.
 DOCTOR_TURNS = 3
@@ -165,12 +167,12 @@ def measure(quick: bool) -> Measurement:
     """Both ways in turn, so often; the figure is the median of ours."""
     import openai  # noqa: F401  # a second of the process's start, not of the rate
 
-    talks, times = (SLOTS, 1) if quick else (2 * SLOTS, 3)
-    calls = talks * CALLS_PER_TALK
+    times = 1 if quick else 3
+    calls = TALKS * CALLS_PER_TALK
     loads: list[JsonValue] = [_load_averages()]
     ours, bare = [], []
     for _ in range(times):
-        mine, peer = side_by_side(talks)
+        mine, peer = side_by_side(TALKS)
         ours.append(mine)
         bare.append(peer)
         loads.append(_load_averages())
@@ -186,7 +188,7 @@ def measure(quick: bool) -> Measurement:
         target=f">= {TARGET_SHARE}",
         holds=share >= TARGET_SHARE,
         measured={
-            "conversations": talks,
+            "conversations": TALKS,
             "calls": calls,
             "slots": SLOTS,
             "in_flight": IN_FLIGHT,

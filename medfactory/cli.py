@@ -65,13 +65,14 @@ def run(
     run_flow("build_model", request, server=server, trace=trace)
 
 
-@app.command()
-def generate(
+@app.command("generate")
+def generate_data(
     profile: Profile = "embedded",
     change: Set = None,
     endpoint: Endpoint = None,
     budget_usd: Budget = None,
     data: Data = None,
+    generate: Generate = True,
     home: Home = HOME,
     endpoints_file: EndpointsFile = None,
     server: Server = "private",
@@ -81,7 +82,7 @@ def generate(
     from medfactory.runs import Request, run_flow
 
     request = Request(
-        profile, change or [], endpoint, budget_usd, data or [], True, home, endpoints_file
+        profile, change or [], endpoint, budget_usd, data or [], generate, home, endpoints_file
     )
     run_flow("generate_data", request, server=server, trace=trace)
 

@@ -110,14 +110,25 @@ class Terminal:
 
     def step_finished(self, name: str, line: str, reused: bool) -> None:
         """Close the row and leave one line behind."""
+        self._close(name)
         with self.lock:
-            self.bars.remove_task(self.rows.pop(name))
             self.reused += reused
             self.built += not reused
-            if not self.rows:
-                self.busy_seconds += time.monotonic() - self.busy_since
         mark = "[blue]=[/blue]" if reused else "[green]✓[/green]"
         self.console.print(f"{mark} {line}", highlight=False)
+
+    def step_failed(self, name: str, line: str) -> None:
+        """Close the row and say what happened; another attempt opens a new one."""
+        self._close(name)
+        with self.lock:
+            self.begun -= 1
+        self.console.print(f"[red]✗[/red] {name}: {line}", highlight=False)
+
+    def _close(self, name: str) -> None:
+        with self.lock:
+            self.bars.remove_task(self.rows.pop(name))
+            if not self.rows:
+                self.busy_seconds += time.monotonic() - self.busy_since
 
     def _time_left(self, name: str) -> str:
         seconds = next((t.time_remaining for t in self.bars.tasks if t.id == self.rows[name]), None)

@@ -30,6 +30,9 @@ class Listener(Protocol):
     def step_finished(self, name: str, line: str, reused: bool) -> None:
         """The step's artifact is there."""
 
+    def step_failed(self, name: str, line: str) -> None:
+        """The step ended without its artifact; it may be tried again."""
+
 
 listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 

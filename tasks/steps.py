@@ -51,8 +51,13 @@ def perform(step: Step, home: Path) -> StepReport:
         if watcher:
             watcher.step_says(step.name, line)
 
-    with shown_progress(step.name) as sink:
-        outcome = ensure(Store(home / "store"), step, sink, say)
+    try:
+        with shown_progress(step.name) as sink:
+            outcome = ensure(Store(home / "store"), step, sink, say)
+    except BaseException as error:
+        if watcher:
+            watcher.step_failed(step.name, _first_line(error))
+        raise
     report = _report(step.name, outcome)
     if watcher:
         watcher.step_finished(step.name, report.line(), report.status == "reused")
@@ -76,6 +81,11 @@ def worth_retrying(task: Any, run: Any, state: Any) -> bool:
     """Whether another attempt can help: the child was killed, or the endpoint was away."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, ChildCrashed | EndpointDown)
+
+
+def _first_line(error: BaseException) -> str:
+    """The error's first line, or its kind where it says nothing (Ctrl-C)."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 def _report(name: str, outcome: Outcome) -> StepReport:

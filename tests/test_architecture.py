@@ -21,7 +21,7 @@ PACKAGES = (
     "training",
     "validation",
 )
-HEAVY = ("torch", "trl", "transformers", "great_expectations", "openai", "prefect", "matplotlib")
+HEAVY = ("torch", "trl", "transformers", "great_expectations", "openai", "prefect")
 
 
 def test_the_layers_hold():

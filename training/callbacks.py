@@ -65,7 +65,7 @@ def step_callback(
     """The callback of a run. `tokens`: those seen after each step; times go to `timing`."""
     from transformers import TrainerCallback
 
-    class StepCallback(TrainerCallback):  # type: ignore[misc]
+    class StepCallback(TrainerCallback):
         """Writes, watches and marks; the trainer calls it."""
 
         started = time.monotonic()

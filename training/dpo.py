@@ -104,7 +104,7 @@ def make_trainer(settings: DPO, parts: TrainerParts) -> "Trainer":
     """TRL's trainer on rows that are tokens and carry their reference already."""
     from trl import DPOConfig, DPOTrainer
 
-    class TokenTrainer(DPOTrainer):  # type: ignore[misc]
+    class TokenTrainer(DPOTrainer):
         """Takes rows as they are, where TRL's would render and tokenise them again."""
 
         def _prepare_dataset(self, dataset: object, *_: object) -> object:

@@ -49,3 +49,16 @@ def test_on_a_terminal_the_bar_shows_stage_count_rate_cost_and_time_left():
 def test_nobody_listens_after_the_run():
     run_two_steps(Console(file=io.StringIO()))
     assert listener.get() is None
+
+
+def test_a_step_that_fails_and_is_tried_again_is_counted_once():
+    stream = io.StringIO()
+    with shown_in_terminal(Console(file=stream, width=120)) as terminal:
+        plan(1)
+        watcher = listener.get()
+        watcher.step_started("sft")
+        watcher.step_failed("sft", "the child was killed")
+        watcher.step_started("sft")
+        watcher.step_finished("sft", "sft: built in 1.0 s", reused=False)
+    assert "✗ sft: the child was killed" in stream.getvalue()
+    assert (terminal.begun, terminal.built, terminal.rows) == (1, 1, {})
