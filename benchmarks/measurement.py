@@ -7,7 +7,10 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +43,25 @@ def parse_quick(description: str) -> bool:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="under a minute, a smaller size")
     return bool(parser.parse_args().quick)
+
+
+def parse_quick_and_home(description: str) -> tuple[bool, Path | None]:
+    """`--quick`, and `--home`: a folder to build in, or that another benchmark has built."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="under a minute, a smaller size")
+    parser.add_argument("--home", type=Path, help="folder of the run (else a passing one)")
+    arguments = parser.parse_args()
+    return bool(arguments.quick), arguments.home
+
+
+@contextmanager
+def home_or_passing(home: Path | None) -> Iterator[Path]:
+    """The folder given, or a temporary one."""
+    if home is not None:
+        yield home
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def report(measurement: Measurement, quick: bool) -> None:

@@ -6,21 +6,27 @@ smoke profile, whose steps are so short that the fixed costs weigh several times
 """
 
 import re
-import tempfile
 from pathlib import Path
 
 from artifacts.store import Store
-from benchmarks.measurement import Measurement, parse_quick, report, run_factory
+from benchmarks.measurement import (
+    Measurement,
+    home_or_passing,
+    parse_quick_and_home,
+    report,
+    run_factory,
+)
 
 TARGET_SHARE = 0.05
 
 
-def measure(quick: bool) -> Measurement:
+def measure(quick: bool, home: Path | None = None) -> Measurement:
     """Run the factory once in an empty folder; steps that overlap count once."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        run = run_factory(home, quick)
-        manifests = list(Store(home / "store").manifests())
+    with home_or_passing(home) as folder:
+        run = run_factory(folder, quick)
+        manifests = list(Store(folder / "store").manifests())
+    if "0 reused" not in run.output:
+        raise RuntimeError(f"the run was not from an empty store:\n{run.output}")
     steps = {f"{m.step} {m.key[:6]}": m.seconds for m in manifests}
     busy_seconds = float(re.findall(r"([\d.]+) s of it in the steps", run.output)[-1])
     share = 1 - busy_seconds / run.wall_seconds
@@ -40,5 +46,5 @@ def measure(quick: bool) -> Measurement:
 
 
 if __name__ == "__main__":
-    quick = parse_quick(__doc__)
-    report(measure(quick), quick)
+    quick, home = parse_quick_and_home(__doc__)
+    report(measure(quick, home), quick)

@@ -1,9 +1,9 @@
 """One attempt of one request over HTTP: what is sent, and what the response means.
 
-The `openai` library carries it, on aiohttp. Its typed responses are left out: they cost
-2.4 ms of CPU a call on top of 1.1 (measured November 2026), and would fail on answers that
-can be read. So are its retries, its headers about this machine, and whatever it finds in
-the person's OPENAI_* variables.
+The `openai` library carries it, on aiohttp. What is left out of it: typed requests and
+responses (3.3 ms of CPU a call, bytes and JSON 0.6; measured November 2026 on one core),
+which would also fail on answers that can be read; its retries; its headers about this
+machine; and whatever it finds in the person's OPENAI_* variables.
 """
 
 import asyncio
