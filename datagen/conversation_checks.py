@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from datagen.cases import Case, Fact
-from judging.wording import ends_properly, first_mention, similarity
+from judging.wording import alike, ends_properly, first_mention
 from validation.schemas import Conversation, Fault, Frozen, Language, Message
 from validation.text import LETTER, ROLE_LABEL, han_share, latin_share, repeated_share, width
 
@@ -121,7 +121,7 @@ def loop(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterato
         if width(message.content) < SIMILAR_MIN_WIDTH:
             continue
         for earlier, said in enumerate(talk.messages[:index]):
-            if similarity(said.content, message.content) >= settings.alike:
+            if alike(said.content, message.content, settings.alike):
                 detail = f"says message {earlier} again"
                 yield Fault(name="loop", detail=detail, message_index=index)
                 break

@@ -38,6 +38,13 @@ def similarity(one: str, other: str) -> float:
     return SequenceMatcher(None, plain_text(one), plain_text(other), autojunk=False).ratio()
 
 
+def alike(one: str, other: str, least: float) -> bool:
+    """Whether `similarity` reaches `least`; its cheap upper bounds are asked first."""
+    matcher = SequenceMatcher(None, plain_text(one), plain_text(other), autojunk=False)
+    bounds = (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)
+    return all(bound() >= least for bound in bounds)
+
+
 def count_questions(text: str) -> int:
     """How many question marks the text holds, of either script."""
     return len(QUESTION.findall(text))

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -79,6 +81,14 @@ def test_a_run_stopped_in_every_phase_goes_on_to_the_same_result(whole, tmp_path
     for step in ("conversations", "preferences", "dataset", "sft", "dpo"):
         assert factory.manifest(step).content_digest == whole.manifest(step).content_digest, step
     assert factory.manifest("sft").attempts == 2
+
+
+def test_prefect_shows_progress_and_a_page_for_each_step(whole):
+    database = whole.folder / "home" / "prefect" / "prefect.db"
+    with closing(sqlite3.connect(database)) as connection:
+        found = set(connection.execute("select type, key from artifact"))
+    assert {("markdown", step) for step in STEPS} <= found
+    assert ("progress", "conversations-progress") in found
 
 
 def test_the_reports_numbers_are_those_of_the_tables(whole):
