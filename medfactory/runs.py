@@ -72,9 +72,11 @@ def run_flow(
         profile, changes, place = request.parameters()
         flow = _load(name, profile, changes)
         settle()
-        with shown_in_terminal(console) as terminal, _without_heartbeat(server):
-            result = flow(profile=profile, changes=changes, place=place, **more)
-        _send_last_logs()
+        try:
+            with shown_in_terminal(console) as terminal, _without_heartbeat(server):
+                result = flow(profile=profile, changes=changes, place=place, **more)
+        finally:
+            _send_last_logs()
     _say_the_end(console, terminal, result, time.monotonic() - started)
 
 
