@@ -59,9 +59,16 @@ def sentence(card: Scorecard, comparison: Comparison, words: Words) -> str:
     if comparison.verdict == "noise":
         parts.append(say["because"][comparison.reason].format(**values))
         if comparison.minimum_detectable is not None:
-            least = size_text(comparison, comparison.minimum_detectable, words)
-            parts.append(say["least"].format(least=least))
+            parts.append(_least(comparison, comparison.minimum_detectable, words))
     return str(say["gap"]).join(parts)
+
+
+def _least(comparison: Comparison, minimum_detectable: float, words: Words) -> str:
+    """The smallest difference that would be found; no share differs by more than all of it."""
+    say = words["verdict"]
+    if (comparison.benchmark, comparison.metric) in BINARY and minimum_detectable > 1.0:
+        return str(say["none_findable"])
+    return str(say["least"].format(least=size_text(comparison, minimum_detectable, words)))
 
 
 def score_text(line: ScoreLine) -> str:

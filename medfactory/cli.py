@@ -30,7 +30,9 @@ Endpoint = Annotated[str | None, typer.Option(help="Which endpoint generates.")]
 EndpointsFile = Annotated[
     Path | None, typer.Option(help="YAML of endpoints (else ./endpoints.yaml).")
 ]
-Budget = Annotated[float | None, typer.Option(help="Hard cap on what is spent, US dollars.")]
+Budget = Annotated[
+    float | None, typer.Option(help="Hard cap on what this home has spent in all, US dollars.")
+]
 Data = Annotated[
     list[Path] | None, typer.Option(help="Own data to add: JSONL or Parquet; may be repeated.")
 ]
