@@ -5,7 +5,6 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.tree import Tree
 
 from artifacts.errors import StoreError
@@ -22,7 +21,8 @@ def show_lineage(home: Path, artifact: str | None) -> None:
     store = Store(home / "store")
     every = list(store.manifests())
     if artifact is None:
-        console.print(_table(every))
+        for manifest in every:
+            console.print(_label(manifest), highlight=False)
         return
     try:
         manifest = store.resolve(artifact)
@@ -86,17 +86,3 @@ def _label(manifest: Manifest) -> str:
         f"[dim]{manifest.created_at:%Y-%m-%d %H:%M} {manifest.seconds:.0f} s "
         f"${manifest.cost_usd:.4f} {counts}[/dim]"
     )
-
-
-def _table(every: list[Manifest]) -> Table:
-    table = Table("step", "kind/key", "made at", "seconds", "USD", "counts")
-    for manifest in every:
-        table.add_row(
-            manifest.step,
-            f"{manifest.kind}/{manifest.key[:12]}",
-            f"{manifest.created_at:%Y-%m-%d %H:%M}",
-            f"{manifest.seconds:.0f}",
-            f"{manifest.cost_usd:.4f}",
-            ", ".join(f"{name} {number}" for name, number in manifest.counts.items()),
-        )
-    return table
