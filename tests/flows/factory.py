@@ -88,17 +88,17 @@ class Factory:
 
     def stop_when(self, condition: Callable[[], bool], number: signal.Signals) -> "Stopped":
         """Start a run, and send it a signal as soon as a condition holds."""
-        process = subprocess.Popen(
+        with subprocess.Popen(
             self.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline, "the run never came to the point to stop it"
-            time.sleep(0.01)
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        ) as process:
+            try:
+                _wait_for(condition, process)
+                children = psutil.Process(process.pid).children(recursive=True)
+                process.send_signal(number)
+                output, _ = process.communicate(timeout=60)
+            except BaseException:
+                process.kill()
+                raise
         _, alive = psutil.wait_procs(children, timeout=20)
         return Stopped(process.returncode, output, alive)
 
@@ -123,3 +123,11 @@ class Stopped:
     status: int
     output: str
     alive: list[psutil.Process]
+
+
+def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < deadline, "the run never came to the point to stop it"
+        time.sleep(0.01)
