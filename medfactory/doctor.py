@@ -20,7 +20,7 @@ from endpoints.journal import Journal
 from endpoints.settings import EndpointSettings, find_endpoint, read_endpoints, read_key
 
 NEEDED_DISK_BYTES = 5 * 2**30
-NEEDED_MEMORY_BYTES = 4 * 2**30
+NEEDED_MEMORY_BYTES = 6 * 2**30
 API_SECONDS = 3.0
 
 Level = Literal["ok", "note", "bad"]
