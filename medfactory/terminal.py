@@ -40,11 +40,13 @@ class RateColumn(ProgressColumn):
 class Terminal:
     """A listener that draws bars on a terminal and writes lines elsewhere.
 
+    `names_page`: whether Prefect's UI has a page of the run that outlives it.
     `busy_seconds`: time in which at least one step was at work; steps may overlap.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, names_page: bool = False) -> None:
         self.console = console
+        self.names_page = names_page
         self.planned = 0
         self.begun = 0
         self.reused = 0
@@ -68,9 +70,11 @@ class Terminal:
         self.rows: dict[str, TaskID] = {}
         self.last_line_at: dict[str, float] = {}
 
-    def plan(self, steps: int) -> None:
-        """How many more steps will come."""
+    def plan(self, steps: int, page: str) -> None:
+        """How many more steps will come, and where they can be watched."""
         self.planned += steps
+        if self.names_page and page:
+            self.console.print(f"Flow run: {page}", highlight=False)
 
     def step_started(self, name: str) -> None:
         """Open a row."""
@@ -136,9 +140,9 @@ class Terminal:
 
 
 @contextmanager
-def shown_in_terminal(console: Console) -> Iterator[Terminal]:
+def shown_in_terminal(console: Console, names_page: bool = False) -> Iterator[Terminal]:
     """Draw every step of the runs inside."""
-    terminal = Terminal(console)
+    terminal = Terminal(console, names_page)
     token = listener.set(terminal)
     try:
         with terminal.bars:

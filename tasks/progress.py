@@ -15,8 +15,8 @@ UPDATE_SECONDS = 2.0
 class Listener(Protocol):
     """Somebody who watches a run, such as the terminal."""
 
-    def plan(self, steps: int) -> None:
-        """How many more steps will come."""
+    def plan(self, steps: int, page: str) -> None:
+        """How many more steps will come, and the flow run's page in Prefect's UI."""
 
     def step_started(self, name: str) -> None:
         """A step looks up its key, and builds if it must."""
@@ -82,6 +82,8 @@ def _show_in_ui(name: str, latest: list[Progress], stop: threading.Event) -> Non
 
 
 def plan(steps: int) -> None:
-    """Tell the listener, if there is one, how many more steps will come."""
+    """Tell the listener, if there is one, how many more steps will come in this flow run."""
+    from prefect.runtime import flow_run
+
     if watcher := listener.get():
-        watcher.plan(steps)
+        watcher.plan(steps, flow_run.ui_url or "")

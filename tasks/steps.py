@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from prefect import get_run_logger
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from artifacts.manifest import ArtifactRef
@@ -35,19 +36,25 @@ class StepReport(BaseModel):
     def line(self) -> str:
         """One line for people."""
         counts = ", ".join(f"{number} {name}" for name, number in self.counts.items())
+        told = f" ({counts})" if counts else ""
         cost = f" ${self.cost_usd:.4f}" if self.cost_usd else ""
         if self.status == "reused":
-            return f"{self.name}: reused {self.ref.kind}/{self.ref.key[:12]} ({counts})"
-        return f"{self.name}: built in {self.build_seconds:.1f} s{cost} ({counts})"
+            return f"{self.name}: reused {self.ref.kind}/{self.ref.key[:12]}{told}"
+        return f"{self.name}: built in {self.build_seconds:.1f} s{cost}{told}"
 
 
 def perform(step: Step, home: Path) -> StepReport:
-    """Do a step unless it is done, telling the terminal and Prefect's UI."""
+    """Do a step unless it is done, telling the terminal and Prefect's UI.
+
+    Must be called in a Prefect task: reasons and results are lines of its log.
+    """
+    log = get_run_logger()
     watcher = listener.get()
     if watcher:
         watcher.step_started(step.name)
 
     def say(line: str) -> None:
+        log.info(line)
         if watcher:
             watcher.step_says(step.name, line)
 
@@ -59,6 +66,7 @@ def perform(step: Step, home: Path) -> StepReport:
             watcher.step_failed(step.name, _first_line(error))
         raise
     report = _report(step.name, outcome)
+    log.info(report.line())
     if watcher:
         watcher.step_finished(step.name, report.line(), report.status == "reused")
     _write_artifact(report)

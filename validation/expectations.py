@@ -134,7 +134,9 @@ def _failure(table: str, result: Any) -> str:
     if error := next((e["exception_message"] for e in _exceptions(result)), ""):
         return f"{said} could not be worked out ({error})"
     count = result.result.get("unexpected_count")
-    return said if count is None else f"{said} fails for {count} row(s)"
+    rows = "" if count is None else f" fails for {count} row(s)"
+    meant = f" (what must hold: {config.notes})" if config.notes else ""
+    return f"{said}{rows}{meant}"
 
 
 def _exceptions(result: Any) -> list[dict[str, Any]]:

@@ -58,24 +58,29 @@ def test_a_run_stopped_in_every_phase_goes_on_to_the_same_result(whole, tmp_path
     with FakeLLM(reply=scripted_reply, latency_seconds=0.05) as server:
         factory = Factory(tmp_path / "killed", server)
 
-        killed = factory.stop_when(lambda: len(factory.paid_requests()) >= 20, signal.SIGKILL)
-        assert (killed.status, killed.alive) == (-signal.SIGKILL, [])
-        in_flight = 4
-
-        interrupted = factory.stop_when(lambda: len(factory.paid_requests()) >= 50, signal.SIGINT)
-        assert (interrupted.status, interrupted.alive) == (130, [])
-        assert "type the same command and it goes on" in interrupted.output
-
         scratch = factory.folder / "home" / "store" / ".scratch"
 
-        def training(stage):
-            pattern = f"checkpoint-*/state/{stage}-*/checkpoints/*/*.json"
+        def at_work(pattern):
             return lambda: exists(scratch, pattern)
 
-        killed = factory.stop_when(training("sft"), signal.SIGKILL)
-        assert (killed.status, killed.alive) == (-signal.SIGKILL, [])
-        interrupted = factory.stop_when(training("dpo"), signal.SIGINT)
-        assert (interrupted.status, interrupted.alive) == (130, [])
+        def killed(condition):
+            stopped = factory.stop_when(condition, signal.SIGKILL)
+            assert (stopped.status, stopped.alive) == (-signal.SIGKILL, [])
+
+        def interrupted(condition):
+            stopped = factory.stop_when(condition, signal.SIGINT)
+            assert (stopped.status, stopped.alive) == (130, []), stopped.output
+            assert "type the same command and it goes on" in stopped.output
+
+        killed(lambda: len(factory.paid_requests()) >= 20)
+        in_flight = 4
+        interrupted(lambda: len(factory.paid_requests()) >= 50)
+        interrupted(at_work("preferences-*"))
+        interrupted(at_work("dataset-*"))
+        interrupted(at_work("model-*"))
+        killed(at_work("checkpoint-*/state/sft-*/checkpoints/*/*.json"))
+        interrupted(at_work("checkpoint-*/state/dpo-*/checkpoints/*/*.json"))
+        interrupted(at_work("evaluation-*/state/progress.jsonl"))
 
         assert " 0 built" not in factory.run()
         assert factory.bought_twice() <= in_flight
@@ -93,6 +98,15 @@ def test_prefect_shows_progress_and_a_page_for_each_step(whole):
         found = set(connection.execute("select type, key from artifact"))
     assert {("markdown", step) for step in STEPS} <= found
     assert ("progress", "conversations-progress") in found
+
+
+def test_prefects_log_says_why_each_step_was_built_and_what_came_of_it(whole):
+    database = whole.folder / "home" / "prefect" / "prefect.db"
+    with closing(sqlite3.connect(database)) as connection:
+        lines = [row[0] for row in connection.execute("select message from log")]
+    for step in STEPS:
+        assert f"{step}: new: first artifact of this step" in lines
+        assert any(line.startswith(f"{step}: built in ") for line in lines), step
 
 
 def test_the_reports_numbers_are_those_of_the_tables(whole):

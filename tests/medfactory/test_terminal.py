@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from artifacts.progress import Progress
@@ -44,6 +45,14 @@ def test_on_a_terminal_the_bar_shows_stage_count_rate_cost_and_time_left():
     shown = stream.getvalue()
     for part in ("[1/3] conversations", "3/8", "talks/min", "$0.2500", "2 failed", "left"):
         assert part in shown, part
+
+
+@pytest.mark.parametrize("names_page", [True, False])
+def test_the_page_of_the_run_is_named_where_it_outlives_the_run(names_page):
+    stream = io.StringIO()
+    with shown_in_terminal(Console(file=stream, width=120), names_page):
+        listener.get().plan(2, "http://127.0.0.1:4200/runs/flow-run/1")
+    assert ("Flow run: http://127.0.0.1:4200/runs/flow-run/1" in stream.getvalue()) is names_page
 
 
 def test_nobody_listens_after_the_run():
