@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from artifacts.progress import Progress, ProgressSink
 from artifacts.step import Built, Workspace
@@ -24,7 +24,7 @@ from validation.schemas import Frozen, Language
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 SUMMARY_NAME = "summary.json"
 
 
@@ -45,6 +45,13 @@ class EvaluateSettings(Frozen):
     sample_tokens: PositiveInt = 60
     threads: PositiveInt = 2
     questions_digest: str = Field(default_factory=questions_digest)
+
+    @field_validator("benchmarks", "languages")
+    @classmethod
+    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"named twice: {list(names)}")
+        return names
 
 
 def build_evaluation(settings: EvaluateSettings, workspace: Workspace) -> Built:

@@ -79,6 +79,8 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
+BINARY = {(metric.benchmark, metric.name) for metric in METRICS if metric.binary}
+
 
 class Item(Frozen):
     """One metric of one item.
@@ -143,10 +145,17 @@ def paired(
 ) -> list[tuple[Item, Item]]:
     """(model's, against's) items of a metric side by side.
 
-    Raises MismatchedItems where they are not the same items, EmptyBenchmark where none are.
+    Raises MismatchedItems where they are not the same items or one is there twice (a copy
+    would feign certainty), EmptyBenchmark where none are.
     """
     new, old = (of_metric(evaluations[name], metric) for name in (model, against))
     ids = [{(row.item_id, row.cluster) for row in rows} for rows in (new, old)]
+    for name, rows, own in ((model, new, ids[0]), (against, old, ids[1])):
+        if len({item for item, _ in own}) < len(rows):
+            raise MismatchedItems(
+                f"{metric.benchmark}: {name} was measured twice on an item "
+                f"({len(rows)} rows of {len(own)} items): evaluate it again"
+            )
     if ids[0] != ids[1] or len(new) != len(old):
         strange = sorted(item for item, _ in ids[0] ^ ids[1])
         raise MismatchedItems(

@@ -159,6 +159,12 @@ def test_an_empty_benchmark_raises_and_is_never_zero(inputs, tmp_path):
         build_evaluation(NO_QUESTIONS, factory.workspace(tmp_path, inputs))
 
 
+def test_a_benchmark_or_language_named_twice_is_refused():
+    for settings in ({"benchmarks": ("questions", "questions")}, {"languages": ("en", "en")}):
+        with pytest.raises(ValueError, match="named twice"):
+            EvaluateSettings(**settings)
+
+
 def test_a_benchmark_of_which_no_row_fits_raises(inputs, tmp_path):
     settings = EvaluateSettings(benchmarks=("held_out",), max_length_tokens=3)
     with pytest.raises(EmptyBenchmark, match="none of 6 rows.*max_length_tokens is 3"):
