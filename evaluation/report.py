@@ -18,7 +18,7 @@ from evaluation.scorecard import Scorecard, make_scorecard
 from evaluation.wording import headline, read_words
 from validation.schemas import Frozen, Language, NonBlank
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 REPORT_NAME = "report.html"
 SCORECARD_NAME = "scorecard.json"
 EVALUATION = "evaluation_"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from evaluation import statistics
+from evaluation import shares, statistics
 from evaluation.errors import EmptyBenchmark
 from evaluation.items import METRICS, Item, Metric, has_metric, of_metric, paired
 from evaluation.scorers import implicit_reward_margin
@@ -21,8 +21,8 @@ class Range(Frozen):
 class ScoreLine(Frozen):
     """The mean of one metric of one model, over all items or those of one language.
 
-    `interval`: Wilson's for shares, t on the clustered standard error else; absent where
-    there are too few clusters for one.
+    `interval`: clustered either way, Wilson's for shares, t on the standard error else; absent
+    where there are too few clusters for one.
     """
 
     model: str
@@ -71,7 +71,7 @@ def score(model: str, metric: Metric, language: str, rows: Sequence[Item]) -> Sc
     several = len(set(clusters)) > 1
     interval: statistics.Interval | None = None
     if metric.binary:
-        interval = statistics.wilson_interval(round(sum(values)), len(values))
+        interval = shares.clustered_wilson_interval(values, clusters)
     elif several:
         interval = statistics.t_interval(values, clusters)
     return ScoreLine(
@@ -96,15 +96,16 @@ def implicit_rewards(evaluations: Mapping[str, Sequence[Item]]) -> tuple[RewardL
     for model in names[1:]:
         rows = paired(metric, model, names[0], evaluations)
         margins = [implicit_reward_margin(_of_sums(new), _of_sums(old)) for new, old in rows]
-        moved = sum(margin > 0 for margin in margins)
+        moved = [float(margin > 0) for margin in margins]
+        clusters = [new.cluster for new, _ in rows]
         lines.append(
             RewardLine(
                 model=model,
                 against=names[0],
                 items=len(rows),
-                share=moved / len(rows),
+                share=statistics.mean(moved),
                 mean_margin_nats=statistics.mean(margins),
-                interval=_known(statistics.wilson_interval(moved, len(rows))),
+                interval=_known(shares.clustered_wilson_interval(moved, clusters)),
             )
         )
     return tuple(lines)

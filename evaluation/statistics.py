@@ -1,10 +1,10 @@
 """Statistics of paired measurements in clusters; every function is pure and seeded.
 
 n items stand in G clusters (a case, a topic); items of one cluster are not independent, so
-clusters are what is resampled and flipped. Below `FEW_CLUSTERS` a bootstrap of clusters is
-too narrow (Cameron, Gelbach and Miller 2008) and a sign-flip test cannot reach 0.05 after
-correction (its least p is 2 / 2^G); the t distribution with G - 1 degrees of freedom on the
-clustered standard error takes their place.
+clusters are what is resampled and flipped. Below `FEW_CLUSTERS` a bootstrap has little to
+draw from and a sign-flip test cannot reach 0.05 after correction (its least p is 2 / 2^G);
+the t distribution with G - 1 degrees of freedom on the clustered standard error takes their
+place.
 """
 
 import math
@@ -23,6 +23,8 @@ Reason = Literal["clear", "interval_holds_zero", "chance_not_excluded", "too_few
 FEW_CLUSTERS = 10
 EXACT_CLUSTERS = 16
 RESAMPLES = 10_000
+ROUNDING = 1e-9
+SPREADS = 2_000
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,6 @@ class Verdict:
 
     label: Label
     reason: Reason
-
-
-def wilson_interval(successes: int, total: int, confidence: float = 0.95) -> Interval:
-    """The interval of a share (Wilson 1927), sound for small numbers and for 0 and 1.
-
-    Raises NotEnoughData for a total of 0.
-    """
-    if total <= 0:
-        raise NotEnoughData("a share of nothing has no interval")
-    z = _normal_quantile(0.5 + confidence / 2)
-    share = successes / total
-    scale = 1 + z**2 / total
-    centre = (share + z**2 / (2 * total)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == total else min(1.0, centre + half)
-    return Interval(low, high)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -106,11 +91,15 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Percentile interval of the mean paired difference, whole clusters drawn with replacement.
+    """Interval of the mean paired difference, whole clusters drawn with replacement.
 
+    The percentiles are moved out as far as t(G - 1) stands beyond the normal quantile and a
+    sample's spread falls short of the population's (Hesterberg 2015, "expanded percentile
+    interval"): the plain ones of 10 clusters hold the truth in 91 %, not 95 %.
     Raises NotEnoughData for fewer than two clusters.
     """
     import numpy as np
+    from scipy import stats
 
     totals, counts = _totals_and_counts(differences, clusters)
     groups = len(totals)
@@ -118,21 +107,10 @@ def bootstrap_interval(
         raise NotEnoughData("a bootstrap needs two clusters or more")
     drawn = np.random.default_rng(seed).integers(groups, size=(resamples, groups))
     means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    tail = (1 - confidence) / 2
+    quantile = math.sqrt(groups / (groups - 1)) * stats.t.ppf(0.5 + confidence / 2, groups - 1)
+    tail = float(stats.norm.sf(quantile))
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def mcnemar_p(gained: int, lost: int) -> float:
-    """Exact two-sided p of McNemar's test (binomial on the discordant items).
-
-    gained: items right under the new model alone; lost: under the old one alone.
-    """
-    from scipy import stats
-
-    if gained + lost == 0:
-        return 1.0
-    return float(stats.binomtest(gained, gained + lost, 0.5).pvalue)
 
 
 def sign_flip_p(
@@ -160,19 +138,26 @@ def sign_flip_p(
     return (reached + 1) / (resamples + 1)
 
 
+def least_sign_flip_p(clusters: int) -> float:
+    """The least p that `sign_flip_p` can give for so many clusters."""
+    if clusters <= EXACT_CLUSTERS:
+        return 2.0 ** (1 - clusters)
+    return 1 / (RESAMPLES + 1)
+
+
 def t_test_p(differences: Sequence[float], clusters: Sequence[str]) -> float:
     """Two-sided p of the mean difference by its clustered standard error, G - 1 degrees.
 
-    Where clusters do not differ at all it is the sign-flip test's least p, 2 / 2^G.
-    Raises NotEnoughData for fewer than two clusters.
+    Where clusters do not differ at all, or by the rounding of floats alone, it is the
+    sign-flip test's least p, 2 / 2^G. Raises NotEnoughData for fewer than two clusters.
     """
     from scipy import stats
 
     error = clustered_standard_error(differences, clusters)
-    groups = len(set(clusters))
-    if error == 0.0:
-        return 1.0 if mean(differences) == 0.0 else 2.0 ** (1 - groups)
-    return float(2 * stats.t.sf(abs(mean(differences)) / error, groups - 1))
+    size, groups = abs(mean(differences)), len(set(clusters))
+    if error <= ROUNDING * size:
+        return 2.0 ** (1 - groups) if size else 1.0
+    return float(2 * stats.t.sf(size / error, groups - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -187,29 +172,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def minimum_detectable_effect(
-    standard_error: float, clusters: int, power: float = 0.8, confidence: float = 0.95
+    standard_error: float, clusters: int, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """The least true mean difference that would be found with this power at this spread.
+    """The least true mean difference that the t test finds with this power at this spread.
 
-    (t(1 - alpha/2) + t(power)) times the standard error, G - 1 degrees of freedom.
+    The difference at which the noncentral t with G - 1 degrees of freedom passes the test's
+    threshold that often; the usual t(1 - alpha/2) + t(power) finds too few where G is small.
+    alpha: what is left for this one comparison once all are counted.
     Raises NotEnoughData for fewer than two clusters.
     """
-    from scipy import stats
+    import numpy as np
+    from scipy import optimize, stats
 
     if clusters < 2:
         raise NotEnoughData("with one cluster no effect of any size could be detected")
-    quantiles = stats.t.ppf([0.5 + confidence / 2, power], clusters - 1)
-    return float(quantiles.sum()) * standard_error
+    degrees = clusters - 1
+    threshold = float(stats.t.isf(alpha / 2, degrees))
+    shares = (np.arange(SPREADS) + 0.5) / SPREADS
+    spreads_S = np.sqrt(stats.chi2.ppf(shares, degrees) / degrees)
 
+    def spare_power(effect: float) -> float:
+        return float(np.mean(stats.norm.cdf(effect - threshold * spreads_S))) - power
 
-def discordance_error(discordant: int, items: int) -> float:
-    """The standard error of a paired difference of shares, from how many items changed sides.
-
-    sqrt(rate / n) under no difference; one discordant item is assumed where there is none.
-    """
-    if items <= 0:
-        raise NotEnoughData("no items, no discordance")
-    return math.sqrt(max(discordant, 1) / items / items)
+    return float(optimize.brentq(spare_power, 0.0, 10 * threshold)) * standard_error
 
 
 def verdict(
@@ -248,9 +233,3 @@ def _totals_and_counts(
     totals = _cluster_sums(values, clusters)
     counts = _cluster_sums([1.0] * len(values), clusters)
     return np.array(list(totals.values())), np.array([counts[name] for name in totals])
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)

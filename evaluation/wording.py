@@ -6,14 +6,13 @@ from typing import Any
 import yaml
 
 from evaluation.comparison import Comparison
-from evaluation.items import METRICS
+from evaluation.items import BINARY
 from evaluation.scorecard import Scorecard
 from evaluation.scores import Range, ScoreLine
 from validation.schemas import Language
 
 TEMPLATES = Path(__file__).with_name("templates")
 Words = dict[str, Any]
-BINARY = {(m.benchmark, m.name) for m in METRICS if m.binary}
 
 
 def read_words(language: Language) -> Words:
@@ -58,17 +57,18 @@ def sentence(card: Scorecard, comparison: Comparison, words: Words) -> str:
     parts = [say[comparison.verdict].format(**values)]
     if comparison.verdict == "noise":
         parts.append(say["because"][comparison.reason].format(**values))
-        if comparison.minimum_detectable is not None:
-            parts.append(_least(comparison, comparison.minimum_detectable, words))
+        if comparison.reason != "too_few_clusters":
+            parts.append(_least(comparison, words))
     return str(say["gap"]).join(parts)
 
 
-def _least(comparison: Comparison, minimum_detectable: float, words: Words) -> str:
-    """The smallest difference that would be found; no share differs by more than all of it."""
+def _least(comparison: Comparison, words: Words) -> str:
+    """The smallest difference that would be found, or that none would."""
     say = words["verdict"]
-    if (comparison.benchmark, comparison.metric) in BINARY and minimum_detectable > 1.0:
+    if comparison.minimum_detectable is None:
         return str(say["none_findable"])
-    return str(say["least"].format(least=size_text(comparison, minimum_detectable, words)))
+    least = size_text(comparison, comparison.minimum_detectable, words)
+    return str(say["least"].format(least=least))
 
 
 def score_text(line: ScoreLine) -> str:

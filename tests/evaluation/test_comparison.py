@@ -7,7 +7,8 @@ from evaluation.errors import EmptyBenchmark, MismatchedItems
 from evaluation.items import METRICS, paired, read_items, write_items
 from evaluation.scorecard import Scorecard, make_scorecard
 from evaluation.scores import implicit_rewards, score_lines
-from evaluation.statistics import mcnemar_p, sign_flip_p
+from evaluation.shares import mcnemar_p, paired_interval
+from evaluation.statistics import sign_flip_p
 from tests.evaluation.factory import item, items
 
 THREE = {
@@ -55,6 +56,37 @@ def test_a_share_needs_both_tests_and_takes_the_larger_p():
     assert by_items < 0.001 < by_clusters
     assert comparison.p_value == by_clusters
     assert comparison.test == "mcnemar+sign_flip"
+
+
+def test_a_share_that_no_item_changed_has_an_interval_all_the_same():
+    same = {"base": items(20, 3.0, 6, 10), "sft": items(20, 2.0, 6, 10)}
+    comparison = found(compare(same), "sft", "base", "questions", "accuracy")
+    wanted = paired_interval(0, 0, 20)
+    assert (comparison.interval.low, comparison.interval.high) == (wanted.low, wanted.high)
+    assert wanted.low < -0.15
+    assert wanted.high > 0.15
+
+
+def test_the_least_detectable_difference_counts_all_comparisons():
+    # Of one comparison 6 changed items of 20 reach p 0.05; of nine it takes 9.
+    one = {name: [i for i in own if i.benchmark == "questions"] for name, own in THREE.items()}
+    alone = found(
+        compare({n: one[n] for n in ("base", "sft")}), "sft", "base", "questions", "accuracy"
+    )
+    among = found(compare(THREE), "sft", "base", "questions", "accuracy")
+    assert 6 / 20 < alone.minimum_detectable < 9 / 20 < among.minimum_detectable
+
+
+def test_a_model_without_one_of_the_measures_is_refused():
+    fewer = [i for i in THREE["sft"] if i.benchmark != "preference"]
+    with pytest.raises(MismatchedItems, match="preference"):
+        make_scorecard({"base": THREE["base"], "sft": fewer})
+
+
+def test_an_item_measured_twice_is_refused():
+    twice = {name: [*own, own[0]] for name, own in THREE.items()}
+    with pytest.raises(MismatchedItems, match="measured twice"):
+        compare(twice)
 
 
 def test_a_loss_on_every_question_is_worse():
