@@ -14,7 +14,15 @@ from artifacts.store import write_atomically
 from evaluation import benchmarks
 from evaluation.benchmarks import MEASURES, Prepared
 from evaluation.errors import MissingInput, QuestionError
-from evaluation.items import BENCHMARKS, ITEMS_NAME, METRICS, Benchmark, Item, write_items
+from evaluation.items import (
+    BENCHMARKS,
+    ITEMS_NAME,
+    LEFT_OUT_NAME,
+    METRICS,
+    Benchmark,
+    Item,
+    write_items,
+)
 from evaluation.model import Subject, load, subject_of
 from evaluation.questions import LANGUAGES, questions_digest, read_questions
 from evaluation.samples import SAMPLES_NAME, SampleReply, choose_prompts, write_replies
@@ -76,7 +84,7 @@ def build_evaluation(settings: EvaluateSettings, workspace: Workspace) -> Built:
     write_items(workspace.out / ITEMS_NAME, items)
     write_replies(workspace.out / SAMPLES_NAME, replies)
     lines = "".join(row.model_dump_json() + "\n" for row in left_out)
-    write_atomically(workspace.out / "left_out.jsonl", lines)
+    write_atomically(workspace.out / LEFT_OUT_NAME, lines)
     summary = _summary(settings, subject, items)
     write_atomically(workspace.out / SUMMARY_NAME, json.dumps(summary, indent=1) + "\n")
     accepted = sum(len(material.subjects) for material in materials.values())

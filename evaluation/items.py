@@ -11,6 +11,7 @@ from evaluation.errors import EmptyBenchmark, MismatchedItems, MissingInput
 from validation.schemas import Frozen, Language
 
 ITEMS_NAME = "items.parquet"
+LEFT_OUT_NAME = "left_out.jsonl"
 Benchmark = Literal["held_out", "questions", "preference"]
 BENCHMARKS: tuple[Benchmark, ...] = ("held_out", "questions", "preference")
 

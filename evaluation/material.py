@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.control import Group, control_groups, read_talks
 from evaluation.errors import MissingInput
+from evaluation.items import LEFT_OUT_NAME
 from evaluation.samples import Line, SampleReply, read_replies
 from validation.report import DatasetReport, read_report
-from validation.schemas import Conversation, Frozen, Language
+from validation.schemas import Frozen, Language, Quarantined
 
 SPLITS = ("train", "validation", "test")
 CURVES = ("loss", "rewards/accuracies", "rewards/margins")
@@ -17,13 +19,15 @@ CURVES = ("loss", "rewards/accuracies", "rewards/margins")
 class TalkPair(Frozen):
     """A generated talk that was kept, beside the scripted one of the same case.
 
-    `scripted` is empty where there is none.
+    `scripted` is empty where there is none. `faults`: found in it when it was made, and
+    tolerated.
     """
 
     case_id: str
     language: Language
     source: str
     split: str
+    faults: tuple[str, ...]
     kept: tuple[Line, ...]
     scripted: tuple[Line, ...]
 
@@ -55,9 +59,13 @@ class Curve(Frozen):
 
 
 class DataShown(Frozen):
-    """The data section: the data set's own report, talks and pairs."""
+    """The data section: the data set's own report, talks and pairs.
+
+    `groups`: generated talks, those kept and the scripted control, where they were given.
+    """
 
     report: DatasetReport
+    groups: dict[str, Group]
     talks: tuple[TalkPair, ...]
     pairs: tuple[PairShown, ...]
 
@@ -69,7 +77,10 @@ def read_data(dataset: Path, conversations: Path | None, per_language: int) -> D
     and how many pairs to show. Raises MissingInput.
     """
     tables = {split: _rows(dataset / "sft" / f"{split}.parquet") for split in SPLITS}
-    scripted = _scripted(conversations) if conversations else {}
+    made = read_talks(conversations / "conversations.jsonl") if conversations else []
+    control = read_talks(conversations / "scripted.jsonl") if conversations else []
+    scripted = {talk.case_id: _lines([m.model_dump() for m in talk.messages]) for talk in control}
+    faults = {talk.record_id: tuple(dict.fromkeys(f.name for f in talk.faults)) for talk in made}
     placed = [(split, row) for split, rows in tables.items() for row in rows]
     generated = [(s, row) for s, row in placed if not row["source"].startswith("scripted")]
     with_control = [(s, row) for s, row in generated if row["case_id"] in scripted]
@@ -79,6 +90,7 @@ def read_data(dataset: Path, conversations: Path | None, per_language: int) -> D
             language=row["language"],
             source=row["source"],
             split=split,
+            faults=faults.get(row["record_id"], ()),
             kept=_lines(row["messages"]),
             scripted=scripted.get(row["case_id"], ()),
         )
@@ -86,6 +98,7 @@ def read_data(dataset: Path, conversations: Path | None, per_language: int) -> D
     ]
     return DataShown(
         report=read_report(dataset),
+        groups=control_groups(made, control, {row["record_id"] for _, row in placed}),
         talks=tuple(talks),
         pairs=tuple(_pairs(dataset, per_language)),
     )
@@ -103,6 +116,22 @@ def read_sample_replies(evaluations: Mapping[str, Path]) -> list[Replies]:
         for record, sample in first.items()
         if all(record in own for own in spoken.values())
     ]
+
+
+def read_left_out(evaluations: Mapping[str, Path]) -> list[Quarantined]:
+    """The rows that no model was measured on, in the order in which they stand in their tables.
+
+    Raises MissingInput where an evaluation does not say which these are.
+    """
+    found: dict[str, Quarantined] = {}
+    for folder in evaluations.values():
+        path = folder / LEFT_OUT_NAME
+        if not path.is_file():
+            raise MissingInput(f"{folder} is no evaluation: it holds no {LEFT_OUT_NAME}")
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = Quarantined.model_validate_json(line)
+            found.setdefault(row.origin, row)
+    return list(found.values())
 
 
 def read_curves(checkpoints: Mapping[str, Path]) -> list[Curve]:
@@ -157,13 +186,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise MissingInput(f"{path} is not there: give a data set built by validation")
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return rows
-
-
-def _scripted(conversations: Path) -> dict[str, tuple[Line, ...]]:
-    path = conversations / "scripted.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    talks = [Conversation.model_validate_json(line) for line in lines]
-    return {t.case_id: _lines([m.model_dump() for m in t.messages]) for t in talks}
 
 
 def _lines(messages: Sequence[Any]) -> tuple[Line, ...]:

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from artifacts.progress import Progress
 from artifacts.step import Built, Workspace
 from artifacts.store import write_atomically
-from evaluation import page
+from evaluation import background, page
 from evaluation.errors import MissingInput
 from evaluation.items import read_items
-from evaluation.material import read_curves, read_data, read_sample_replies
+from evaluation.material import read_curves, read_data, read_left_out, read_sample_replies
 from evaluation.provenance import StepHistory, direct_edges, gather, step_lines
 from evaluation.scorecard import Scorecard, make_scorecard
 from evaluation.wording import headline, read_words
@@ -102,11 +102,12 @@ def _page(
             **page.score_section(card, words),
             **page.difference_section(card, words),
             **page.training_section(read_curves(checkpoints), words),
-            **page.data_section(data, words),
+            **background.left_out_section(read_left_out(evaluations), words),
+            **background.data_section(data, words),
             **page.reply_section(read_sample_replies(evaluations)),
-            **page.step_section(steps, words),
-            **page.lineage_section(steps, direct_edges(manifests), words),
-            **page.method_section(words),
+            **background.step_section(steps, words),
+            **background.lineage_section(steps, direct_edges(manifests), words),
+            **background.method_section(words),
         },
     )
 

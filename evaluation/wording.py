@@ -79,30 +79,43 @@ def score_text(line: ScoreLine) -> str:
 def number_text(benchmark: str, metric: str, value: float) -> str:
     """A value of a metric as people read it."""
     if (benchmark, metric) in BINARY:
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}"
+        return f"{100 * value:.1f}\u00a0%"
+    return _with_minus(f"{value:.3f}")
 
 
 def range_text(benchmark: str, metric: str, interval: Range | None) -> str:
-    """An interval as people read it; empty where there is none."""
+    """An interval of a score as people read it; empty where there is none."""
     if interval is None:
         return ""
     if (benchmark, metric) in BINARY:
         return f"{100 * interval.low:.1f} – {100 * interval.high:.1f}"
-    return f"{interval.low:.3f} – {interval.high:.3f}"
+    return _with_minus(f"{interval.low:.3f} – {interval.high:.3f}")
+
+
+def change_range_text(comparison: Comparison, words: Words) -> str:
+    """The interval of an improvement, each end with its sign; empty where there is none."""
+    if comparison.interval is None:
+        return ""
+    ends = (comparison.interval.low, comparison.interval.high)
+    return str(words["differences"]["to"]).join(signed_text(comparison, end) for end in ends)
+
+
+def signed_text(comparison: Comparison, value: float) -> str:
+    """A difference with its sign, if any of its digits that are shown is not 0."""
+    text = _digits(comparison, abs(value))
+    if not text.strip("0."):
+        return text
+    return ("−" if value < 0 else "+") + text
 
 
 def change_text(comparison: Comparison, value: float, words: Words) -> str:
     """A difference with its sign and unit."""
-    sign = "−" if value < 0 else "+" if value else ""
-    return sign + size_text(comparison, abs(value), words)
+    return f"{signed_text(comparison, value)} {_unit(comparison, words)}"
 
 
 def size_text(comparison: Comparison, value: float, words: Words) -> str:
     """The size of a difference with its unit: points of a hundred, or nats."""
-    if (comparison.benchmark, comparison.metric) in BINARY:
-        return f"{100 * value:.1f} {words['units']['points']}"
-    return f"{value:.3f} {words['units']['nats']}"
+    return f"{_digits(comparison, value)} {_unit(comparison, words)}"
 
 
 def p_text(value: float | None) -> str:
@@ -122,6 +135,22 @@ def seconds_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _with_minus(text: str) -> str:
+    """A minus that cannot be taken for the dash of a range."""
+    return text.replace("-", "−")
+
+
+def _digits(comparison: Comparison, value: float) -> str:
+    if (comparison.benchmark, comparison.metric) in BINARY:
+        return f"{100 * value:.1f}"
+    return f"{value:.3f}"
+
+
+def _unit(comparison: Comparison, words: Words) -> str:
+    binary = (comparison.benchmark, comparison.metric) in BINARY
+    return str(words["units"]["points" if binary else "nats"])
 
 
 def _equal(figure: str) -> str:

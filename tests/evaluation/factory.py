@@ -11,7 +11,7 @@ from evaluation.samples import Line, SampleReply, write_replies
 from validation.arrow import has_tools, preference_schema, rows_to_table, sft_schema, training_row
 from validation.parquet import write_parquet, write_text
 from validation.report import DatasetReport, Example, SplitSize, Tally
-from validation.schemas import Conversation, Message, PreferencePair, Quarantined
+from validation.schemas import Conversation, Fault, Message, PreferencePair, Quarantined
 
 OPENINGS = {"en": "My head hurts.", "zh": "我头痛。"}
 QUESTIONS = {"en": "Since when?", "zh": "多久了？"}
@@ -20,13 +20,20 @@ ADVICE = {"en": "Please see a doctor today.", "zh": "请今天就诊。"}
 BAD = {"en": "It is nothing.", "zh": "没事。"}
 
 
-def talk(case_id: str, language: str, index: int = 0, source: str = "embedded/x") -> Conversation:
+def talk(
+    case_id: str,
+    language: str,
+    index: int = 0,
+    source: str = "embedded/x",
+    faults: Sequence[str] = (),
+) -> Conversation:
     said = [OPENINGS, QUESTIONS, ANSWERS, ADVICE]
     return Conversation(
         language=language,
         source=source,
         case_id=case_id,
         sample_index=index,
+        faults=tuple(Fault(name=name) for name in faults),
         messages=tuple(
             Message(role=("user", "assistant")[i % 2], content=words[language])
             for i, words in enumerate(said)
@@ -100,9 +107,11 @@ def report() -> DatasetReport:
     )
 
 
-def conversations(folder: Path) -> Path:
+def conversations(folder: Path, made: Sequence[Conversation] = ()) -> Path:
     scripted = [talk(case, language, source="scripted/1") for case, language in cases()]
     write_text(folder / "scripted.jsonl", "".join(t.model_dump_json() + "\n" for t in scripted))
+    rows = "".join(t.model_dump_json() + "\n" for t in made)
+    write_text(folder / "conversations.jsonl", rows)
     failed = Quarantined(raw="{}", fault="timeout", detail="no answer", origin="c:1")
     write_text(folder / "failed.jsonl", failed.model_dump_json() + "\n")
     return folder
@@ -131,7 +140,12 @@ def items(count: int, losses: float, right: int, preferred: int, margin: float =
     return made
 
 
-def evaluation(folder: Path, made: Sequence[Item], reply: str = "Hm.") -> Path:
+def evaluation(
+    folder: Path,
+    made: Sequence[Item],
+    reply: str = "Hm.",
+    left_out: Sequence[Quarantined] = (),
+) -> Path:
     write_items(folder / "items.parquet", made)
     prompt = (Line(role="user", content=OPENINGS["zh"]),)
     sample = SampleReply(
@@ -143,6 +157,7 @@ def evaluation(folder: Path, made: Sequence[Item], reply: str = "Hm.") -> Path:
         reply=reply,
     )
     write_replies(folder / "samples.jsonl", [sample])
+    write_text(folder / "left_out.jsonl", "".join(f"{row.model_dump_json()}\n" for row in left_out))
     return folder
 
 

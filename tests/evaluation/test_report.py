@@ -1,21 +1,30 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from artifacts.step import Built, Step, ensure, keyed_settings
 from artifacts.store import Store
+from endpoints.errors import FaultName
 from evaluation.errors import MismatchedItems, MissingInput
 from evaluation.items import read_items
 from evaluation.provenance import StepHistory, direct_edges, gather, step_lines
 from evaluation.report import ReportSettings, build_report
 from evaluation.scorecard import make_scorecard
 from evaluation.wording import headline, p_text, read_words, seconds_text, sentence
+from judging.doctor_turn import RUBRIC
 from tests.evaluation import factory
-from validation.schemas import Frozen
+from validation.reading import TELLING_ORDER
+from validation.schemas import Frozen, Quarantined
 
 MODELS = ("base", "sft", "dpo")
+ROOT = Path(__file__).parents[2]
+FAULT_NAMED = re.compile(
+    r"(?:Fault\(\s*name=|_quarantined\(\s*place, |_not_ended_by\(.*, )\"(\w+)\""
+)
 METRICS = [{"step": i, "loss": 3.0 - i, "rewards/accuracies": i / 4} for i in range(1, 4)]
 
 
@@ -77,7 +86,7 @@ def test_the_page_is_whole_loads_nothing_and_opens_with_the_verdict(inputs, tmp_
 def test_the_page_says_what_is_noise_and_what_is_not(inputs, tmp_path):
     text, built, _ = page_of(ReportSettings(models=MODELS), inputs, tmp_path)
     assert "dpo is better than base: 3.010 → 2.010 (−1.000 nats per token)" in text
-    assert "The difference between dpo and base is noise: 30.0 % → 30.0 %" in text
+    assert "The difference between dpo and base is noise: 30.0\u00a0% → 30.0\u00a0%" in text
     assert "would reliably be found" in text
     assert built.summary["verdict"] == (
         "dpo against base: better on 2 of 3 measures, no more than noise on 1."
@@ -96,6 +105,48 @@ def test_talks_stand_beside_their_scripted_control_in_both_languages(inputs, tmp
     section = text[text.index('id="talks"') : text.index('id="replies"')]
     assert section.count("Scripted control</div>") == 2
     assert all(section.count(words) == 2 for words in factory.ADVICE.values())
+
+
+def test_kept_talks_with_a_tolerated_fault_say_so(inputs, tmp_path):
+    kept = [
+        factory.talk("en-0", "en", faults=["red_flag_not_acted_on"]),
+        factory.talk("zh-0", "zh"),
+    ]
+    fell = factory.talk("en-1", "en", faults=["loop"])
+    factory.dataset(inputs["dataset"], talks=kept)
+    factory.conversations(inputs["conversations"], [*kept, fell])
+    text, _, _ = page_of(ReportSettings(models=MODELS), inputs, tmp_path)
+    section = text[text.index('id="talks"') : text.index('id="replies"')]
+    assert "tolerate it: red flag not acted on, in 1 of 2 consultations." in section
+    assert "goes round in circles" not in section
+    # Each talk has two turns of the doctor, of which one asks.
+    assert "<td>consultations</td><td>3</td><td>2</td><td>6</td>" in section
+    assert section.count("<td>50\u00a0%</td>") == 3
+
+
+def test_rows_that_no_model_was_measured_on_are_told(inputs, tmp_path):
+    long = Quarantined(
+        raw="{}", fault="cannot_be_measured", detail="9 tokens", origin="sft/test.parquet:3"
+    )
+    for name in MODELS:
+        factory.evaluation(inputs[f"evaluation_{name}"], factory.items(9, 2.0, 1, 1), "", [long])
+    text, _, _ = page_of(ReportSettings(models=MODELS), inputs, tmp_path)
+    assert "1 held-out rows of sft/test.parquet were measured on no model" in text
+    (inputs["evaluation_sft"] / "left_out.jsonl").unlink()
+    with pytest.raises(MissingInput, match=r"left_out\.jsonl"):
+        page_of(ReportSettings(models=MODELS), inputs, tmp_path)
+
+
+def test_what_fell_is_told_by_speaker_and_not_as_json(inputs, tmp_path):
+    tried = {"prompt": [{"role": "user", "content": "It hurts."}], "candidates": ["Where?", "Oh."]}
+    whole = factory.report()
+    example = whole.examples["diagnosis_leaked"][0]
+    shown = {"tie": [example.model_copy(update={"text": json.dumps(tried)})]}
+    report = whole.model_copy(update={"examples": whole.examples | shown})
+    (inputs["dataset"] / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
+    text, _, _ = page_of(ReportSettings(models=MODELS), inputs, tmp_path)
+    assert "Patient: It hurts.\n→ Where?\n→ Oh." in text
+    assert "Patient: 我得了流感。" in text
 
 
 def test_talks_that_call_tools_are_shown_too(inputs, tmp_path):
@@ -161,6 +212,17 @@ def test_evaluations_on_other_items_are_refused(inputs, tmp_path):
 def test_a_model_named_twice_is_refused():
     with pytest.raises(ValueError, match="named twice"):
         ReportSettings(models=("base", "base"))
+
+
+def test_every_fault_that_rows_can_have_has_words_in_both_languages():
+    told = set(TELLING_ORDER) | {rule.__name__ for _, rule in RUBRIC}
+    told |= {f"endpoint_{name}" for name in get_args(FaultName)}
+    told |= {"bad_encoding", "email", "url", "phone_number"}
+    for path in (*ROOT.glob("validation/*.py"), *ROOT.glob("datagen/*.py")):
+        told |= set(FAULT_NAMED.findall(path.read_text(encoding="utf-8")))
+    assert len(told) > 50
+    for language in ("en", "zh"):
+        assert told - set(read_words(language)["faults"]) == set()
 
 
 def test_both_languages_have_the_same_words():
