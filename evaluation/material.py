@@ -13,7 +13,9 @@ from validation.report import DatasetReport, read_report
 from validation.schemas import Frozen, Language, Quarantined
 
 SPLITS = ("train", "validation", "test")
-CURVES = ("loss", "rewards/accuracies", "rewards/margins")
+RANKING = "rewards/accuracies"
+CURVES = ("loss", RANKING, "rewards/margins")
+ROUNDING = 1e-4
 
 
 class TalkPair(Frozen):
@@ -143,10 +145,20 @@ def read_curves(checkpoints: Mapping[str, Path]) -> list[Curve]:
             raise MissingInput(f"{folder} is no checkpoint: it holds no metrics.jsonl")
         steps = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for metric in CURVES:
-            points = tuple((s["step"], float(s[metric])) for s in steps if metric in s)
+            shown = [s for s in steps if metric in s and not (metric == RANKING and _unmoved(s))]
+            points = tuple((s["step"], float(s[metric])) for s in shown)
             if points:
                 curves.append(Curve(stage=stage, metric=metric, points=points))
     return curves
+
+
+def _unmoved(step: Mapping[str, float]) -> bool:
+    """Whether the model is still its own reference, so that the rounding of floats ranks pairs.
+
+    Rewards at DPO's first step were 6e-7 and -2e-6, and ranked every pair right.
+    """
+    rewards = [abs(step.get(f"rewards/{side}", 1.0)) for side in ("chosen", "rejected")]
+    return max(rewards) < ROUNDING
 
 
 def _pairs(dataset: Path, per_language: int) -> list[PairShown]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from evaluation.comparison import Comparison
 from evaluation.items import BINARY, METRICS, Metric
-from evaluation.material import Curve, Replies
+from evaluation.material import RANKING, Curve, Replies
 from evaluation.plots import line_chart, nice_ticks, scale_around
 from evaluation.scorecard import Scorecard
 from evaluation.scores import ALL, ScoreLine
@@ -103,8 +103,9 @@ def training_section(curves: Sequence[Curve], words: Words) -> Row:
     charts = []
     for curve in curves:
         title = f"{curve.stage} · {say[curve.metric]}"
-        baseline = 0.5 if curve.metric == "rewards/accuracies" else None
-        svg = line_chart(curve.points, title, say["step"], baseline)
+        share = curve.metric == RANKING
+        baseline, ends = (0.5, (0.0, 1.0)) if share else (None, ())
+        svg = line_chart(curve.points, title, say["step"], baseline, ends)
         charts.append({"title": title, "svg": svg})
     return {"charts": charts}
 

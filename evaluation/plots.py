@@ -63,15 +63,20 @@ def scale_around(values: Sequence[float], least: float = 1e-6, pad: float = 0.08
 
 
 def line_chart(
-    points: Sequence[tuple[float, float]], title: str, x_label: str, baseline: float | None = None
+    points: Sequence[tuple[float, float]],
+    title: str,
+    x_label: str,
+    baseline: float | None = None,
+    ends: Sequence[float] = (),
 ) -> Markup:
     """A line over steps, with its first and last value written beside it.
 
-    baseline: a value to mark with a dashed line, such as chance.
+    baseline: a value to mark with a dashed line, such as chance. ends: values that the upright
+    axis holds in any case, such as 0 and 1 for a share.
     """
     xs, ys = [x for x, _ in points], [y for _, y in points]
     across = Scale(min(xs), max(xs)) if max(xs) > min(xs) else scale_around(xs, 0.5)
-    up = scale_around([*ys, *([baseline] if baseline is not None else [])], least=0.01)
+    up = scale_around([*ys, *ends, *([baseline] if baseline is not None else [])], least=0.01)
 
     def place(x: float, y: float) -> tuple[float, float]:
         wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -85,7 +90,7 @@ def line_chart(
     for tick in nice_ticks(up.low, up.high, 4):
         _, y = place(xs[0], tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4}">{tick:g}</text>')
+        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4}">{_tick(tick)}</text>')
     for tick in [t for t in nice_ticks(across.low, across.high) if t == int(t)]:
         x, _ = place(tick, ys[0])
         parts.append(f'<text class="tick mid" x="{x}" y="{HEIGHT - BOTTOM + 18}">{tick:g}</text>')
@@ -144,6 +149,10 @@ def _corners(columns: Mapping[int, Sequence[Node]], high: int) -> dict[str, tupl
                 top + row * (NODE_HEIGHT + GAP_Y),
             )
     return corner
+
+
+def _tick(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
 
 
 def _short(value: float) -> str:

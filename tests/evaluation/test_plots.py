@@ -57,6 +57,12 @@ def test_a_chart_is_sound_xml_even_of_one_point_and_odd_titles():
         assert root.find("title").text == "<loss> & 损失"
 
 
+def test_the_axis_of_a_share_goes_from_0_to_1_whatever_its_values():
+    root = ET.fromstring(str(line_chart([(2, 0.5), (3, 0.5)], "share", "step", 0.5, (0.0, 1.0))))
+    ticks = [text.text for text in root.findall("text") if text.get("class") == "tick end"]
+    assert (ticks[0], ticks[-1]) == ("0", "1")
+
+
 def test_the_graph_draws_each_box_and_each_edge_once():
     nodes = [Node("a", "data", "a/1", 0), Node("b", "<sft>", "b/2", 1), Node("c", "dpo", "c/3", 1)]
     root = ET.fromstring(str(lineage_graph(nodes, [("a", "b"), ("a", "c")], "lineage")))

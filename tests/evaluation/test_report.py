@@ -11,6 +11,7 @@ from artifacts.store import Store
 from endpoints.errors import FaultName
 from evaluation.errors import MismatchedItems, MissingInput
 from evaluation.items import read_items
+from evaluation.material import read_curves
 from evaluation.provenance import StepHistory, direct_edges, gather, step_lines
 from evaluation.report import ReportSettings, build_report
 from evaluation.scorecard import make_scorecard
@@ -207,6 +208,15 @@ def test_evaluations_on_other_items_are_refused(inputs, tmp_path):
     factory.evaluation(inputs["evaluation_dpo"], factory.items(5, 2.0, 1, 1))
     with pytest.raises(MismatchedItems):
         page_of(ReportSettings(models=MODELS), inputs, tmp_path)
+
+
+def test_a_model_that_is_still_its_reference_ranks_nothing(tmp_path):
+    still = {"rewards/chosen": 6e-7, "rewards/rejected": -2e-6, "rewards/accuracies": 1.0}
+    moved = {"rewards/chosen": 2e-3, "rewards/rejected": 1e-3, "rewards/accuracies": 0.5}
+    steps = [{"step": 1, "loss": 0.7, **still}, {"step": 2, "loss": 0.6, **moved}]
+    curves = read_curves({"dpo": factory.checkpoint(tmp_path / "dpo", steps)})
+    points = {curve.metric: curve.points for curve in curves}
+    assert points == {"loss": ((1, 0.7), (2, 0.6)), "rewards/accuracies": ((2, 0.5),)}
 
 
 def test_a_model_named_twice_is_refused():
