@@ -88,6 +88,13 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_and_holds_the_mean():
     assert first.holds(mean(values))
 
 
+def test_draws_in_pieces_are_those_of_one_piece(monkeypatch):
+    values = [math.sin(i) for i in range(40)]
+    whole = bootstrap_interval(values, names(40)), sign_flip_p(values, names(40))
+    monkeypatch.setattr("evaluation.statistics.DRAWN_AT_ONCE", 1_000)
+    assert (bootstrap_interval(values, names(40)), sign_flip_p(values, names(40))) == whole
+
+
 def test_the_bootstrap_of_two_values_reaches_both():
     interval = bootstrap_interval([0.0, 1.0], ["a", "b"])
     assert (interval.low, interval.high) == (0.0, 1.0)
