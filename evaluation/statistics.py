@@ -231,9 +231,7 @@ def _cluster_sums(values: Sequence[float], clusters: Sequence[str]) -> dict[str,
     return {cluster: math.fsum(groups[cluster]) for cluster in sorted(groups)}
 
 
-def _draws(
-    seed: int, high: int, resamples: int, groups: int
-) -> "Iterator[np.ndarray[Any, Any]]":
+def _draws(seed: int, high: int, resamples: int, groups: int) -> "Iterator[np.ndarray[Any, Any]]":
     """(resamples, groups) whole numbers below `high`, some rows at a time.
 
     All at once they took 0.8 GB for 5,000 clusters.

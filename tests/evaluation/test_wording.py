@@ -1,5 +1,10 @@
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
+from endpoints.errors import FaultName
 from evaluation.comparison import compare
 from evaluation.items import Item
 from evaluation.scorecard import make_scorecard
@@ -7,10 +12,21 @@ from evaluation.scores import Range
 from evaluation.wording import (
     change_range_text,
     change_text,
+    headline,
     number_text,
+    p_text,
     range_text,
     read_words,
+    seconds_text,
     sentence,
+)
+from judging.doctor_turn import RUBRIC
+from tests.evaluation import factory
+from validation.reading import TELLING_ORDER
+
+ROOT = Path(__file__).parents[2]
+FAULT_NAMED = re.compile(
+    r"(?:Fault\(\s*name=|_quarantined\(\s*place, |_not_ended_by\(.*, )\"(\w+)\""
 )
 
 
@@ -66,3 +82,45 @@ def test_a_negative_margin_and_its_range_have_minus_signs():
     assert number_text("preference", "margin_nats", -0.5) == "−0.500"
     interval = Range(low=-1.745, high=-0.131)
     assert range_text("preference", "margin_nats", interval) == "−1.745 – −0.131"
+
+
+def test_every_fault_that_rows_can_have_has_words_in_both_languages():
+    told = set(TELLING_ORDER) | {rule.__name__ for _, rule in RUBRIC}
+    told |= {f"endpoint_{name}" for name in get_args(FaultName)}
+    told |= {"bad_encoding", "email", "url", "phone_number"}
+    for path in (*ROOT.glob("validation/*.py"), *ROOT.glob("datagen/*.py")):
+        told |= set(FAULT_NAMED.findall(path.read_text(encoding="utf-8")))
+    assert len(told) > 50
+    for language in ("en", "zh"):
+        assert told - set(read_words(language)["faults"]) == set()
+
+
+def test_both_languages_have_the_same_words():
+    def shape(value):
+        return {k: shape(v) for k, v in value.items()} if isinstance(value, dict) else None
+
+    english, chinese = read_words("en"), read_words("zh")
+    assert shape(english) == shape(chinese)
+
+
+def test_sentences_exist_for_every_verdict_in_both_languages():
+    worse = {"base": factory.items(20, 2.0, 10, 20), "sft": factory.items(20, 3.0, 10, 0)}
+    card = make_scorecard(worse)
+    for language in ("en", "zh"):
+        words = read_words(language)
+        assert headline(card, words)
+        said = [sentence(card, comparison, words) for comparison in card.comparisons]
+        assert all("{" not in text and text for text in said)
+    assert headline(card, read_words("en")) == (
+        "sft against base: worse on 2 of 3 measures, no more than noise on 1."
+    )
+
+
+def test_figures_read_well():
+    assert [seconds_text(s) for s in (0.42, 38.2, 245, 7800)] == [
+        "0.4 s",
+        "38 s",
+        "4 min 05 s",
+        "2 h 10 min",
+    ]
+    assert [p_text(p) for p in (None, 0.0004, 0.0449)] == ["–", "< 0.001", "0.045"]
