@@ -197,12 +197,17 @@ def full_disk_is_named(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        free_mib = shutil.disk_usage(folder).free / 2**20
-        raise NoSpace(
-            f"the disk of {folder} is full ({free_mib:.0f} MiB free) while writing "
-            f"{error.filename or 'a file'}. Free space (`medfactory sweep` removes the scratch "
-            "of dead runs) or use another folder (--home), then type the same command: it goes on."
-        ) from error
+        raise no_space(folder, error.filename or "a file") from error
+
+
+def no_space(folder: Path, writing: str) -> NoSpace:
+    """The error of a full disk: which, what was being written, and what to do."""
+    free_mib = shutil.disk_usage(folder).free / 2**20
+    return NoSpace(
+        f"the disk of {folder} is full ({free_mib:.0f} MiB free) while writing {writing}. Free "
+        "space (`medfactory sweep` removes the scratch of dead runs) or use another folder "
+        "(--home), then type the same command: it goes on."
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Running a flow from the command line: its server, its terminal, its end."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FlowName = Literal["build_model", "generate_data", "train_model", "evaluate_model"]
 STOPPED = 130
+FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def run_flow(
     console = Console(soft_wrap=True)
     started = time.monotonic()
     with (
-        _faults_named(trace),
+        _faults_named(trace, request.home),
         _terminated_like_ctrl_c(),
         _prefect(server, request.home / "prefect") as settle,
     ):
@@ -150,24 +152,41 @@ def _terminated_like_ctrl_c() -> Iterator[None]:
 
 
 @contextmanager
-def _faults_named(trace: bool) -> Iterator[None]:
+def _faults_named(trace: bool, home: Path) -> Iterator[None]:
     """Clear errors as one message, without a traceback unless asked for."""
     console = Console(stderr=True, soft_wrap=True)
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit):
-            raise
+    except KeyboardInterrupt:
         console.print(
             "\n[yellow]Stopped. What was bought and trained is kept; type the same command and it "
             "goes on.[/yellow]"
         )
         raise typer.Exit(STOPPED) from None
-    except clear_errors() as error:
+    except Exception as error:
+        if (clear := clear_cause(error, home)) is None:
+            raise
         if trace or os.environ.get("MEDFACTORY_TRACE"):
             traceback.print_exc(file=sys.stderr)
-        console.print(f"\n[red]{type(error).__name__}:[/red] {error}", highlight=False)
+        console.print(f"\n[red]{type(clear).__name__}:[/red] {clear}", highlight=False)
         raise typer.Exit(1) from None
+
+
+def clear_cause(error: BaseException, home: Path) -> BaseException | None:
+    """What of an error, its causes and the state of the disk says what to do; else None.
+
+    On a full disk Prefect's server fails too, and with it the report of the step's own error.
+    """
+    from artifacts.store import no_space
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, clear_errors()):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    if home.exists() and shutil.disk_usage(home).free < FULL_BYTES:
+        return no_space(home, "what Prefect keeps of the run")
+    return None
 
 
 def clear_errors() -> tuple[type[BaseException], ...]:

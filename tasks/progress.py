@@ -50,7 +50,7 @@ def shown_progress(name: str) -> Iterator[ProgressSink]:
             watcher.step_progress(name, progress)
 
     thread = threading.Thread(
-        target=copy_context().run, args=(_show_in_ui, name, latest, stop), daemon=True
+        target=copy_context().run, args=(_show_or_warn, name, latest, stop), daemon=True
     )
     thread.start()
     try:
@@ -58,6 +58,17 @@ def shown_progress(name: str) -> Iterator[ProgressSink]:
     finally:
         stop.set()
         thread.join()
+
+
+def _show_or_warn(name: str, latest: list[Progress], stop: threading.Event) -> None:
+    """Show progress; a server that cannot take it keeps no step from its work."""
+    from httpx import HTTPError
+    from prefect import get_run_logger
+
+    try:
+        _show_in_ui(name, latest, stop)
+    except HTTPError as error:
+        get_run_logger().warning(f"{name}: progress is no longer shown: {error}")
 
 
 def _show_in_ui(name: str, latest: list[Progress], stop: threading.Event) -> None:
