@@ -4,8 +4,12 @@
 """
 
 import ctypes
+import errno
 import json
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from tasks.child import run_job
 
 # malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
 MALLOC = {-1: (1 << 31) - 1, -2: 64 << 20, -3: 1 << 30}
+FULL_BYTES = 1 << 20
 
 
 class Job(BaseModel):
@@ -104,7 +109,7 @@ def perform_job(path: Path) -> None:
 
         workspace = Workspace(job.out, job.state, job.inputs, report)
         try:
-            with full_disk_is_named(job.state):
+            with full_disk_is_named(job.state), full_disk_is_told_apart(job.state):
                 settings = _read(_named(job.settings_type), job.settings)
                 built = _named(job.build)(settings, workspace)
         except clear_errors() as error:
@@ -112,6 +117,30 @@ def perform_job(path: Path) -> None:
             write_atomically(job.state / "error.json", message)
             raise SystemExit(1) from error
     write_atomically(job.state / "built.json", json.dumps(vars(built)))
+
+
+@contextmanager
+def full_disk_is_told_apart(folder: Path) -> Iterator[None]:
+    """Raise the system's own error where a library hides that the disk of `folder` is full."""
+    try:
+        yield
+    except Exception as error:
+        if hides_full_disk(error, shutil.disk_usage(folder).free):
+            raise OSError(errno.ENOSPC, f"no space left: {error}") from error
+        raise
+
+
+def hides_full_disk(error: Exception, free_bytes: int) -> bool:
+    """Whether an error of safetensors or torch means that the disk is full.
+
+    safetensors writes the system's number into its message and removes what it wrote, so that
+    some of the disk is free again; torch names no cause, and leaves the disk full.
+    """
+    text = str(error)
+    if type(error).__name__ == "SafetensorError":
+        return any(f"os error {number})" in text for number in (errno.ENOSPC, errno.EDQUOT))
+    of_torch = "inline_container" in text or "PytorchStreamWriter" in text
+    return isinstance(error, RuntimeError) and of_torch and free_bytes < FULL_BYTES
 
 
 def clear_errors() -> tuple[type[Exception], ...]:

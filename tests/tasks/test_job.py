@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
@@ -5,7 +8,9 @@ from artifacts.errors import StoreError
 from artifacts.progress import Progress
 from artifacts.step import Built, Workspace
 from tasks.child import ChildError
-from tasks.job import build_in_child
+from tasks.job import build_in_child, hides_full_disk
+
+FULL = "Error while serializing: I/O error: No space left on device (os error 28)"
 
 
 class Words(BaseModel):
@@ -16,6 +21,10 @@ def build_words(settings: Words, workspace: Workspace) -> Built:
     workspace.progress(Progress(1, 2, "words", note="half"))
     if settings.text == "bad":
         raise StoreError("this word is not allowed: choose another")
+    if settings.text == "too long":
+        from safetensors import SafetensorError
+
+        raise SafetensorError(FULL)
     (workspace.out / "words.txt").write_text(
         settings.text + (workspace.inputs["more"] / "more.txt").read_text()
     )
@@ -54,3 +63,24 @@ def test_a_clear_error_of_the_build_comes_back_as_its_message(tmp_path):
             Words(text="bad"),
             workspace_in(tmp_path, []),
         )
+
+
+def test_a_disk_that_is_full_while_weights_are_written_is_named(tmp_path):
+    with pytest.raises(ChildError, match="disk of .* is full(.|\n)*type the same command"):
+        build_in_child(
+            "tests.tasks.test_job:build_words",
+            "tests.tasks.test_job:Words",
+            Words(text="too long"),
+            workspace_in(tmp_path, []),
+        )
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_torch_says_nothing_of_the_disk_so_its_free_bytes_decide(tmp_path):
+    import torch
+
+    with pytest.raises(RuntimeError) as raised:
+        torch.save({"weights": torch.zeros(100_000)}, "/dev/full")
+    assert hides_full_disk(raised.value, free_bytes=0)
+    assert not hides_full_disk(raised.value, free_bytes=shutil.disk_usage(tmp_path).free)
+    assert not hides_full_disk(RuntimeError("CUDA out of memory"), free_bytes=0)
