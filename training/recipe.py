@@ -51,21 +51,6 @@ class Recipe:
     trainer: "Callable[[Any, TrainerParts], Trainer]"
 
 
-def lora_config(settings: StageSettings) -> "LoraConfig":
-    """PEFT's configuration of the stage's adapter."""
-    from peft import LoraConfig
-
-    lora = settings.lora
-    targets = lora.target_modules
-    return LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
-    )
-
-
 def quieten(trainer: "Trainer") -> None:
     """Keep the trainer from printing each step: metrics go to a file."""
     from transformers import PrinterCallback

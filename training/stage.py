@@ -32,6 +32,7 @@ from training.data import (
     to_dataset,
 )
 from training.errors import WrongInput
+from training.lora import lora_config, refuse_wrong_targets
 from training.order import row_order, step_count, tokens_by_step
 from training.outputs import (
     Look,
@@ -41,7 +42,7 @@ from training.outputs import (
     write_samples,
     write_stage,
 )
-from training.recipe import Measure, Recipe, TrainerParts, common_arguments, lora_config, quieten
+from training.recipe import Measure, Recipe, TrainerParts, common_arguments, quieten
 from training.resume import newest_complete, step_of
 from validation.schemas import Frozen, Quarantined
 
@@ -159,6 +160,7 @@ def train(stage: AnyStage, inputs: StageInputs, workspace: Workspace) -> Built:
     run.state.mkdir(parents=True, exist_ok=True)
     run.say("loading the model")
     model = load_model(inputs.model / "model", [adapter_of(c) for c in inputs.checkpoints])
+    refuse_wrong_targets(model, stage)
     run.say("reading the rows with the model as it is")
     ordered, held_out = _prepare(run, model)
     before = _before(run, model, tokenizer, held_out)

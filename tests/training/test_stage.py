@@ -245,6 +245,21 @@ def test_a_learning_rate_that_breaks_the_model_stops_the_run(student, dataset, t
         run_stage(settings, tmp_path, student, dataset)
 
 
+@pytest.mark.parametrize("name", ["v_porj", "lm_head", "embed_tokens", "input_layernorm"])
+def test_a_lora_target_that_cannot_be_trained_is_refused(student, dataset, tmp_path, name):
+    settings = SFT(lora=LoraSettings(target_modules=("q_proj", name)), **FAST)
+    with pytest.raises(WrongInput, match=f"{name}.*It has:.*'q_proj'"):
+        run_stage(settings, tmp_path, student, dataset)
+
+
+def test_lora_targets_may_be_parts_of_paths(student, dataset, tmp_path):
+    targets = ("layers.0.self_attn.q_proj", "mlp.up_proj")
+    settings = SFT(max_steps=1, lora=LoraSettings(r=4, target_modules=targets), **FAST)
+    _, out = run_stage(settings, tmp_path, student, dataset)
+    # (32 + 32) * 4 of one layer's q_proj, (32 + 64) * 4 of two layers' up_proj
+    assert read_report(out).trained_parameters == 256 + 2 * 384
+
+
 def test_checkpoints_of_a_broken_chain_are_refused(dpo, sft):
     with pytest.raises(WrongInput, match="in the order in which they were trained"):
         read_chain([dpo[1], sft[1]])
