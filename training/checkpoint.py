@@ -28,8 +28,9 @@ class Link(Frozen):
 class StageReport(Frozen):
     """`stage.json`: what was trained, on what chain, and how it went.
 
-    `chain` ends with this stage. `rows_used` of the accepted ones were trained on (fewer
-    where `max_steps` ended training). Losses are in nats.
+    `settings` are those that can change the result. `chain` ends with this stage.
+    `rows_used` of the accepted ones were trained on (fewer where `max_steps` ended training).
+    Losses are in nats.
     """
 
     stage: str

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 AnyStage = Annotated[sft.SFT | dpo.DPO, Field(discriminator="stage")]
 STAGE: TypeAdapter[AnyStage] = TypeAdapter(AnyStage)
 CHECKPOINT = "checkpoint_"
@@ -278,7 +278,7 @@ def _publish(
     lines = metrics.lines()
     report = StageReport(
         stage=run.stage.stage,
-        settings=run.stage.model_dump(mode="json"),
+        settings=keyed_settings(run.stage),
         chain=(*run.chain, Link(stage=run.stage.stage, adapter_digest=digest)),
         rows_accepted=len(run.rows.train),
         rows_left_out=len(run.rows.left_out),

@@ -260,6 +260,12 @@ def test_lora_targets_may_be_parts_of_paths(student, dataset, tmp_path):
     assert read_report(out).trained_parameters == 256 + 2 * 384
 
 
+def test_a_setting_that_cannot_change_the_result_changes_no_file(sft, student, dataset, tmp_path):
+    often = SFT_SETTINGS.model_copy(update={"save_every_steps": 1})
+    _, out = run_stage(often, tmp_path, student, dataset)
+    assert files_of(out) == files_of(sft[1])
+
+
 def test_checkpoints_of_a_broken_chain_are_refused(dpo, sft):
     with pytest.raises(WrongInput, match="in the order in which they were trained"):
         read_chain([dpo[1], sft[1]])
