@@ -51,7 +51,8 @@ def render(
     """The text of a talk by the tokenizer's own template.
 
     `generation_prompt`: end with the header of the assistant's next message.
-    Raises ChatError where the tokenizer has no template or its template refuses the talk.
+    Raises ChatError where the tokenizer has no template or its template refuses the talk, and
+    for a message that calls tools.
     """
     from jinja2 import TemplateError
 
@@ -60,6 +61,8 @@ def render(
             "the tokenizer has no chat template: take an instruct model, or put a "
             "chat_template.jinja beside its tokenizer.json"
         )
+    if any(m.get("tool_calls") for m in messages):
+        raise ChatError("a message calls tools, which cannot be rendered yet: leave the talk out")
     plain = [{"role": m["role"], "content": m["content"]} for m in messages]
     try:
         text: str = tokenizer.apply_chat_template(

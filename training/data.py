@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation"]
 Row = Mapping[str, Any]
 T = TypeVar("T")
+TOOLS = "tools"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Example:
 
 
 def read_rows(dataset: Path, view: str, split: Split, columns: Sequence[str]) -> list[Row]:
-    """Rows of `<view>/<split>.parquet` of a data set artifact, the named columns alone.
+    """Rows of `<view>/<split>.parquet` of a data set artifact: the named columns, and `tools`.
 
     Raises WrongData where the file or a column is missing.
     """
@@ -51,7 +52,8 @@ def read_rows(dataset: Path, view: str, split: Split, columns: Sequence[str]) ->
     there = pq.read_schema(path).names
     if missing := [name for name in columns if name not in there]:
         raise WrongData(f"{path} lacks the columns {missing}: it has {there}")
-    rows: list[Row] = pq.read_table(path, columns=list(columns)).to_pylist()
+    wanted = [*columns, *(name for name in (TOOLS,) if name in there)]
+    rows: list[Row] = pq.read_table(path, columns=wanted).to_pylist()
     return rows
 
 
@@ -94,6 +96,7 @@ def encode_rows(
     left: list[Quarantined] = []
     for number, row in enumerate(rows):
         try:
+            _refuse_tools(row)
             example = encode(row)
         except ChatError as error:
             fault, detail = "cannot_be_rendered", str(error)
@@ -106,6 +109,11 @@ def encode_rows(
         raw = json.dumps(row, ensure_ascii=False, sort_keys=True)
         left.append(Quarantined(raw=raw, fault=fault, detail=detail, origin=f"{origin}:{number}"))
     return kept, left
+
+
+def _refuse_tools(row: Row) -> None:
+    if row.get(TOOLS):
+        raise ChatError("the record defines tools, which cannot be rendered yet")
 
 
 def to_dataset(examples: Sequence[Example]) -> "Dataset":

@@ -75,6 +75,13 @@ def test_a_message_cannot_pose_as_another_turn(tokenizer):
         encode_prompt(tokenizer, posing)
 
 
+def test_a_call_of_a_tool_is_not_taken_for_silence(tokenizer):
+    call = {"type": "function", "function": {"name": "lookup", "arguments": {}}}
+    calling = [TALK[0], {"role": "assistant", "content": "", "tool_calls": [call]}]
+    with pytest.raises(ChatError, match="calls tools"):
+        encode_talk(tokenizer, calling)
+
+
 def test_a_tokenizer_with_a_sound_template_passes(tokenizer):
     check_tokenizer(tokenizer)
 

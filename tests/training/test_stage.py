@@ -20,6 +20,8 @@ from training.errors import Diverged, EmptyData, WrongData, WrongInput
 from training.settings import LoraSettings
 from training.sft import SFT
 from training.stage import STAGE, StageInputs
+from validation.arrow import rows_to_table, sft_schema, training_row
+from validation.schemas import Conversation, Message, ToolCall
 
 # peft 0.21 asks transformers 5.23 by a name that is to go.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -209,6 +211,34 @@ def test_rows_too_long_are_left_out_and_reported_never_cut(student, tmp_path):
     assert [row["fault"] for row in left] == ["too_long", "cannot_be_rendered"]
     assert left[0]["origin"] == "sft/train.parquet:1"
     assert "max_length_tokens is 250" in left[0]["detail"]
+
+
+def talk_with_tools(number: int, tools=(), tool_calls=()) -> Conversation:
+    messages = [
+        Message(role="user", content=f"It hurts {number}."),
+        Message(role="assistant", content="Rest.", tool_calls=tool_calls),
+    ]
+    case = f"c{number}"
+    return Conversation(
+        language="en", source="t/1", case_id=case, messages=tuple(messages), tools=tools
+    )
+
+
+def test_rows_with_tools_are_left_out_and_reported_not_trained_without_them(student, tmp_path):
+    import pyarrow.parquet as pq
+
+    talks = [talk_with_tools(n) for n in range(3)]
+    talks.append(talk_with_tools(3, tools=({"name": "lookup"},)))
+    talks.append(talk_with_tools(4, tool_calls=(ToolCall(name="lookup"),)))
+    rows = [training_row(talk) for talk in talks]
+    dataset = write_dataset(tmp_path / "data")
+    path = dataset / "sft" / "train.parquet"
+    pq.write_table(rows_to_table(rows, sft_schema(with_tools=True)), path)
+    built, out = run_stage(SFT(max_steps=1, **FAST), tmp_path / "run", student, dataset)
+    assert built.counts == {"rows_in": 5, "accepted": 3, "quarantined": 2}
+    details = [row["detail"] for row in lines(out / "quarantine.jsonl")]
+    assert "defines tools" in details[0]
+    assert "calls tools" in details[1]
 
 
 def test_no_rows_are_an_error_before_anything_is_loaded(tmp_path):
