@@ -150,12 +150,7 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> None:
             "what the assistant says cannot be marked: take its fast (tokenizers) version or "
             "another model"
         )
-    ends = [
-        tokens.ids[i]
-        for i, said in enumerate(tokens.spoken)
-        if said and not (i + 1 < len(tokens.spoken) and tokens.spoken[i + 1])
-    ]
-    if any(end not in tokenizer.all_special_ids for end in ends):
+    if not _ends_of_turns(tokens) <= set(control_tokens(tokenizer).values()):
         raise ChatError(
             f"the chat template does not end the assistant's turn with {tokenizer.eos_token!r} or "
             "another special token, so a model trained on it would never learn to stop: set "
@@ -163,11 +158,36 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> None:
         )
 
 
+def control_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
+    """Ids of the special tokens by their text: those that have a name, and those only marked so.
+
+    Many tokenizers name a few of them (`eos_token`), and mark the others in their vocabulary.
+    """
+    named = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
+    added = tokenizer.added_tokens_decoder.items()
+    return {**dict(named), **{token.content: i for i, token in added if token.special}}
+
+
+def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Tokens after which a reply is over: the end of a turn in the template, and `eos_token`."""
+    ends = _ends_of_turns(encode_talk(tokenizer, PROBE))
+    known = ends & set(control_tokens(tokenizer).values())
+    return sorted(known | ({tokenizer.eos_token_id} - {None}))
+
+
+def _ends_of_turns(tokens: Tokens) -> set[int]:
+    """The last spoken token of each turn."""
+    following = [*tokens.spoken[1:], False]
+    turns = zip(tokens.ids, tokens.spoken, following, strict=True)
+    return {i for i, said, goes_on in turns if said and not goes_on}
+
+
 def _refuse_control_tokens(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[ChatMessage]
 ) -> None:
+    tokens = control_tokens(tokenizer)
     for index, message in enumerate(messages):
-        for token in tokenizer.all_special_tokens:
+        for token in tokens:
             if token in message["content"]:
                 raise ChatError(
                     f"message {index} ({message['role']}) holds the control token {token!r} as text"
@@ -187,6 +207,6 @@ def _beyond(longer: str, shorter: str, index: int) -> str:
 
 def _until_end_of_turn(tokenizer: "PreTrainedTokenizerBase", said: tuple[int, ...]) -> list[bool]:
     """True up to and with the last special token; all True where there is none."""
-    special = set(tokenizer.all_special_ids)
+    special = set(control_tokens(tokenizer).values())
     last = max((i for i, token in enumerate(said) if token in special), default=len(said) - 1)
     return [i <= last for i in range(len(said))]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from engines.chat import ChatMessage, encode_prompt
+from engines.chat import ChatMessage, encode_prompt, stop_ids
 from engines.errors import ChatError
 from validation.schemas import Frozen
 
@@ -64,7 +64,7 @@ def _options(sampling: Sampling, tokenizer: "PreTrainedTokenizerBase") -> dict[s
         "max_new_tokens": sampling.max_new_tokens,
         "do_sample": sampling.temperature > 0,
         "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
+        "eos_token_id": stop_ids(tokenizer) or None,
     }
     if sampling.temperature > 0:
         options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}

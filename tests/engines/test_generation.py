@@ -40,6 +40,25 @@ def test_sampled_replies_follow_their_seed_and_leave_the_random_state_alone(mode
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_a_reply_stops_where_the_template_ends_a_turn(folder, model, monkeypatch):
+    from engines.loading import load_tokenizer
+
+    other = load_tokenizer(folder)
+    end = other.convert_tokens_to_ids("<|im_end|>")
+    other.eos_token = "<|endoftext|>"
+    passes, forward = [], model.forward
+
+    def ends_at_once(*args, **kwargs):
+        passes.append(1)
+        output = forward(*args, **kwargs)
+        output.logits[..., end] += 1000
+        return output
+
+    monkeypatch.setattr(model, "forward", ends_at_once)
+    assert reply(model, other, TALKS, Sampling(max_new_tokens=8)) == ["", ""]
+    assert len(passes) == 1
+
+
 def test_there_is_no_reply_to_the_assistant(model, tokenizer):
     with pytest.raises(ChatError, match="nothing to reply to"):
         reply(model, tokenizer, [[*TALKS[0], {"role": "assistant", "content": "Ok."}]])
