@@ -49,6 +49,7 @@ def load_model(folder: Path, adapters: Sequence[Path] = ()) -> "PreTrainedModel"
 
     folder: a transformers folder. adapters: PEFT folders; each was trained on the base with
     those before it merged, so order matters. Merging is done in float32, also for a GPU.
+    Weights are read as safetensors alone: pickled ones can run code when they are read.
     Raises LoadError for a folder without a model, code of its own, or an adapter that does
     not fit.
     """
@@ -61,6 +62,7 @@ def load_model(folder: Path, adapters: Sequence[Path] = ()) -> "PreTrainedModel"
             folder,
             local_files_only=True,
             trust_remote_code=False,
+            use_safetensors=True,
             dtype=torch.float32,
         )
     except (OSError, ValueError) as error:
@@ -78,8 +80,9 @@ def merge_adapter(model: "PreTrainedModel", adapter: Path) -> "PreTrainedModel":
     """
     from peft import PeftModel
 
-    if not (adapter / "adapter_config.json").is_file():
-        raise LoadError(f"{adapter} is no adapter: it holds no adapter_config.json")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / name).is_file():
+            raise LoadError(f"{adapter} is no adapter: it holds no {name}")
     try:
         wrapped = PeftModel.from_pretrained(model, adapter, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:

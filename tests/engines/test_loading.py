@@ -73,6 +73,23 @@ def test_a_model_without_weights_is_refused(tmp_path):
         load_model(folder)
 
 
+def test_pickled_weights_are_never_read(tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    folder = tiny_model(tmp_path / "model")
+    adapter = make_adapter(tmp_path / "adapter", load_model(folder), 1)
+    for weights in (folder / "model.safetensors", adapter / "adapter_model.safetensors"):
+        name = "pytorch_model.bin" if weights.parent == folder else "adapter_model.bin"
+        torch.save(load_file(weights), weights.parent / name)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(LoadError, match="holds no adapter_model.safetensors"):
+        load_model(folder, [adapter])
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(LoadError, match="no model can be loaded"):
+        load_model(folder)
+
+
 def test_equal_seeds_make_equal_tiny_models(folder, tmp_path):
     same, other = tiny_model(tmp_path / "same"), tiny_model(tmp_path / "other", seed=1)
     weights = [(f / "model.safetensors").read_bytes() for f in (folder, same, other)]
