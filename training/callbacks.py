@@ -1,6 +1,5 @@
 """What happens at each step: metrics are written, alarms watched, checkpoints marked."""
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -8,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifacts.progress import Progress, ProgressSink
-from artifacts.store import write_atomically
 from training.errors import Diverged
-from training.resume import PREFIX, mark_complete
+from training.resume import PREFIX, append_line, mark_complete, read_lines, rewrite_lines
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -24,20 +22,15 @@ class MetricsFile:
 
     def __init__(self, path: Path, done_steps: int) -> None:
         self.path = path
-        kept = [line for line in self.lines() if line["step"] <= done_steps]
-        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
+        rewrite_lines(path, [line for line in self.lines() if line["step"] <= done_steps])
 
     def lines(self) -> list[dict[str, Any]]:
-        """The metrics so far, oldest first; a last line that was cut off is left out."""
-        if not self.path.is_file():
-            return []
-        text = self.path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        """The metrics so far, oldest first."""
+        return read_lines(self.path)
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line."""
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        append_line(self.path, line)
 
 
 def check_loss(step: int, loss: float, gradient_norm: float | None) -> None:
@@ -86,8 +79,7 @@ def step_callback(
             kept = {k: v for k, v in logs.items() if k not in DROPPED}
             metrics.append({"step": step, "tokens": tokens[step - 1], **kept})
             seconds = round(time.monotonic() - self.started, 3)
-            with timing.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({"step": step, "seconds": seconds}) + "\n")
+            append_line(timing, {"step": step, "seconds": seconds})
             note = f"{stage}: loss {logs['loss']:.3f}"
             progress(Progress(done=step, total=len(tokens), unit="steps", note=note))
 

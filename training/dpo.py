@@ -1,8 +1,7 @@
 """Direct preference optimisation."""
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import PositiveFloat
 
 from artifacts.progress import Progress, ProgressSink
-from artifacts.store import write_atomically
 from engines.chat import encode_answer
 from engines.errors import ChatError
 from engines.loglikelihood import Choices, score_choices
 from training.data import Example, Row
 from training.recipe import Recipe, TrainerParts
+from training.resume import append_line, read_lines, rewrite_lines
 from training.settings import StageSettings
 
 if TYPE_CHECKING:
@@ -58,15 +57,13 @@ def encode(tokenizer: "PreTrainedTokenizerBase", row: Row) -> Example:
 def prepare(
     model: "PreTrainedModel", examples: Sequence[Example], file: Path, progress: ProgressSink
 ) -> list[Example]:
-    """The examples with the reference's log-probabilities, kept in `file` for a later attempt."""
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if known is None:
-        known = []
-        for pair in _log_probabilities(model, examples):
-            known.append(pair)
-            done = Progress(done=len(known), total=len(examples), unit="reference pairs")
-            progress(done)
-        write_atomically(file, json.dumps(known))
+    """The examples with the reference's log-probabilities; `file` keeps each for later attempts."""
+    known = read_lines(file)
+    rewrite_lines(file, known)
+    for pair in _log_probabilities(model, examples[len(known) :]):
+        append_line(file, pair)
+        known.append(pair)
+        progress(Progress(done=len(known), total=len(examples), unit="reference pairs"))
     return [
         replace(example, columns={**example.columns, CHOSEN: chosen, REJECTED: rejected})
         for example, (chosen, rejected) in zip(examples, known, strict=True)
@@ -131,7 +128,7 @@ def make_trainer(settings: DPO, parts: TrainerParts) -> "Trainer":
 
 def _log_probabilities(
     model: "PreTrainedModel", examples: Sequence[Example]
-) -> "list[tuple[float, float]]":
+) -> Iterator[tuple[float, float]]:
     items = [
         Choices(
             prompt=tuple(e.columns["prompt_ids"]),
@@ -139,7 +136,7 @@ def _log_probabilities(
         )
         for e in examples
     ]
-    return [(c.logprob, r.logprob) for c, r in score_choices(model, items)]
+    return ((c.logprob, r.logprob) for c, r in score_choices(model, items))
 
 
 def _summary(

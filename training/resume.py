@@ -1,14 +1,35 @@
-"""Checkpoints that can be trusted: a marker, written last, says that all of it is on disk."""
+"""State that can be trusted: checkpoints that a marker, written last, says are whole; lines."""
 
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from artifacts.store import write_atomically
 
 MARKER = "complete.json"
 PREFIX = "checkpoint-"
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The values of a JSONL file, oldest first; a last line that was cut off is left out."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def rewrite_lines(path: Path, values: Sequence[Any]) -> None:
+    """Make these values all that a JSONL file holds."""
+    write_atomically(path, "".join(json.dumps(value) + "\n" for value in values))
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Write one more value to a JSONL file; a process that is killed now does not lose it."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(value) + "\n")
 
 
 def newest_complete(folder: Path, fingerprint: str) -> Path | None:

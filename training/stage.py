@@ -203,7 +203,7 @@ def _prepare(run: Run, model: "PreTrainedModel") -> tuple[list[Example], list[Ex
     """Rows in training order, and held-out rows, with what only the untouched model can tell."""
     used = sorted(set(run.order))
     every = [*(run.rows.train[row] for row in used), *run.rows.validation]
-    file = run.state / "prepared.json"
+    file = run.state / "prepared.jsonl"
     prepared = run.recipe.prepare(model, every, file, run.workspace.progress)
     by_row = dict(zip(used, prepared, strict=False))
     return [by_row[row] for row in run.order], prepared[len(used) :]

@@ -194,6 +194,24 @@ def test_a_killed_dpo_run_goes_on_to_the_same_bits(dpo, sft, student, dataset, t
     assert files_of(out) == files_of(dpo[1])
 
 
+def test_a_reference_that_is_known_is_not_worked_out_again(dpo, sft, student, dataset, tmp_path):
+    def killed(report):
+        if report.unit == "reference pairs" and report.done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_stage(DPO_SETTINGS, tmp_path, student, dataset, chain=[sft[1]], progress=killed)
+    (prepared,) = (tmp_path / "state").glob("*/prepared.jsonl")
+    prepared.write_text(prepared.read_text() + "[-1.0, -")  # killed while it wrote the fourth
+    seen = []
+    _, out = run_stage(
+        DPO_SETTINGS, tmp_path, student, dataset, chain=[sft[1]], progress=seen.append
+    )
+    known = [report.done for report in seen if report.unit == "reference pairs"]
+    assert known == [4, 5, 6, 7, 8, 9]
+    assert files_of(out) == files_of(dpo[1])
+
+
 def test_nothing_of_this_machine_stands_in_a_checkpoint(dpo, student):
     for name, content in files_of(dpo[1]).items():
         assert str(student).encode() not in content, name
