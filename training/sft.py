@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, field_validator
 
 from artifacts.progress import ProgressSink
 from engines.chat import Tokens, encode_talk
@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 
+DROPOUT = 0.05
+
+
 class SFT(StageSettings):
     """Cross-entropy on what the assistant says, in every turn, and on nothing else."""
 
     stage: Literal["sft"] = "sft"
     learning_rate: PositiveFloat = 3e-4
-    lora: LoraSettings = LoraSettings(dropout=0.05)
+    lora: LoraSettings = LoraSettings(dropout=DROPOUT)
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _other_lora_settings_leave_dropout(cls, value: object) -> object:
+        return {"dropout": DROPOUT, **value} if isinstance(value, dict) else value
 
 
 def encode(tokenizer: "PreTrainedTokenizerBase", row: Row) -> Example:

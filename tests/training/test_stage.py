@@ -333,6 +333,14 @@ def test_stages_are_told_apart_by_name_and_misspelt_settings_refused():
         )
 
 
+def test_changing_one_lora_setting_changes_no_other():
+    changed = SFT.model_validate({"lora": {"r": 4}})
+    assert changed.lora == SFT().lora.model_copy(update={"r": 4})
+    assert SFT.model_validate(changed.model_dump()) == changed
+    assert SFT.model_validate({"lora": {"dropout": 0.0}}).lora.dropout == 0.0
+    assert DPO.model_validate({"lora": {"r": 4}}).lora.dropout == 0.0
+
+
 def test_inputs_are_taken_by_name_in_the_order_of_their_numbers(tmp_path):
     names = ["model", "dataset", *[f"checkpoint_{n}" for n in range(11)]]
     inputs = StageInputs.of({name: tmp_path / name for name in names})
