@@ -6,6 +6,7 @@
 import ctypes
 import errno
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -82,9 +83,11 @@ def child_environment(threads: int) -> dict[str, str]:
     """Environment variables under which torch and the hub's libraries must be imported.
 
     Nothing is downloaded or reported. Waiting threads sleep: on a busy machine, spinning
-    ones (OpenMP's default) slow training down several times.
+    ones (OpenMP's default) slow training down several times. One GPU is shown, the first that
+    this process may use: one process trains on one, and trainers refuse it when it sees more.
     """
     return {
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

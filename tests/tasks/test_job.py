@@ -8,7 +8,7 @@ from artifacts.errors import StoreError
 from artifacts.progress import Progress
 from artifacts.step import Built, Workspace
 from tasks.child import ChildError
-from tasks.job import build_in_child, hides_full_disk
+from tasks.job import build_in_child, child_environment, hides_full_disk
 
 FULL = "Error while serializing: I/O error: No space left on device (os error 28)"
 
@@ -63,6 +63,14 @@ def test_a_clear_error_of_the_build_comes_back_as_its_message(tmp_path):
             Words(text="bad"),
             workspace_in(tmp_path, []),
         )
+
+
+@pytest.mark.parametrize(("visible", "shown"), [(None, "0"), ("2,3", "2"), ("", "")])
+def test_a_child_sees_one_gpu_of_those_that_its_parent_may_use(monkeypatch, visible, shown):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert child_environment(1)["CUDA_VISIBLE_DEVICES"] == shown
 
 
 def test_a_disk_that_is_full_while_weights_are_written_is_named(tmp_path):
