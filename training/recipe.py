@@ -76,7 +76,8 @@ def common_arguments(settings: StageSettings, steps: int, folder: Path) -> dict[
         "gradient_accumulation_steps": settings.gradient_accumulation,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": schedule,
-        "warmup_steps": round(settings.warmup_share * steps),
+        # The rate of the first step of a warm-up is 0: a run of one step would learn nothing.
+        "warmup_steps": min(round(settings.warmup_share * steps), steps - 1),
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_gradient_norm,
         "max_length": None,

@@ -287,6 +287,13 @@ def test_a_data_set_without_the_stages_columns_is_an_error(student, dataset, tmp
         run_stage(DPO(**FAST), tmp_path, student, tmp_path / "data")
 
 
+def test_a_run_of_one_step_learns_whatever_its_warm_up(student, dataset, tmp_path):
+    settings = SFT(max_steps=1, warmup_share=0.9, **FAST)
+    _, out = run_stage(settings, tmp_path, student, dataset)
+    (line,) = lines(out / "metrics.jsonl")
+    assert line["learning_rate"] == settings.learning_rate
+
+
 def test_a_learning_rate_that_breaks_the_model_stops_the_run(student, dataset, tmp_path):
     settings = SFT(learning_rate=1e30, warmup_share=0.0, epochs=2, **FAST)
     with pytest.raises(Diverged, match="Lower learning_rate"):
