@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -136,15 +136,14 @@ def _hand_on(lines: Path, seen: int, progress: ProgressSink) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the child's group to stop, then make it."""
+    """Ask the child's group to stop, then make it; also what a child left that died itself."""
     if process.stdin:
         process.stdin.close()
     if process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            _signal_group(process.pid, signal.SIGKILL)
+    _signal_group(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -72,6 +72,18 @@ def test_a_grandchild_goes_with_the_child(tmp_path):
     assert gone(grandchild)
 
 
+def test_a_grandchild_goes_with_a_child_that_crashed(tmp_path, monkeypatch):
+    program = (
+        "import subprocess\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "(state / 'pid').write_text(str(p.pid))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with pytest.raises(ChildCrashed):
+        run_program(tmp_path, monkeypatch, program)
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
 def run_program(tmp_path, monkeypatch, program: str, progress=silent) -> None:
     (tmp_path / "worker.py").write_text(
         "import json, os, pathlib, signal, sys\n"
