@@ -33,8 +33,10 @@ class Score:
 
     @property
     def mean(self) -> float:
-        """Log-probability per token; 0.0 for no tokens."""
-        return self.logprob / self.tokens if self.tokens else 0.0
+        """Log-probability per token. Raises EngineError for no tokens."""
+        if not self.tokens:
+            raise EngineError("no token to average a log-probability over")
+        return self.logprob / self.tokens
 
 
 def score_choices(

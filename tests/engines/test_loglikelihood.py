@@ -109,4 +109,5 @@ def test_a_talk_without_the_assistant_has_no_tokens_to_score(model, tokenizer):
 def test_the_mean_loss_weighs_tokens_not_talks():
     assert mean_loss([Score(-3.0, 1), Score(-1.0, 3)]) == 1.0
     assert Score(-1.5, 3).mean == -0.5
-    assert Score(0.0, 0).mean == 0.0
+    with pytest.raises(EngineError, match="no token"):
+        _ = Score(0.0, 0).mean
