@@ -10,6 +10,8 @@ import pytest
 
 from artifacts.progress import silent
 from artifacts.step import Workspace, keyed_settings
+from flows.parameters import Changes
+from flows.settings import read_settings
 from tasks.child import ChildError
 from tasks.job import build_in_child, child_environment, write_job
 from tests.training.conftest import files_of, lines, write_dataset
@@ -70,6 +72,11 @@ def test_settings_that_cannot_change_the_result_are_not_in_the_key(tmp_path):
     assert "save_every_steps" not in keyed_settings(STAGES["sft"])
     student = StudentSettings(digest="0", path=tmp_path)
     assert keyed_settings(student) == {"stage": "student", "digest": "0"}
+
+
+def test_the_newcomers_profile_saves_on_the_way():
+    stages = read_settings("embedded", Changes()).stages
+    assert [stage.save_every_steps for stage in stages.values()] == [2, 2]
 
 
 def start(job: Path) -> subprocess.Popen:
