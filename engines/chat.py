@@ -6,7 +6,7 @@ on, marked with `{% generation %}` or not, and the tokens before a reply are tho
 the model sees when it has to write one. Pieces are tokenised one by one for that reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,7 +114,8 @@ def encode_talk(
     goes on (then nobody can say which tokens are the assistant's), and for a message that
     holds a control token of the template, which could pose as another's turn.
     """
-    _refuse_control_tokens(tokenizer, messages)
+    control = control_tokens(tokenizer)
+    _refuse_control_tokens(control, messages)
     ids: list[int] = []
     spoken: list[bool] = []
     done = ""
@@ -128,7 +129,7 @@ def encode_talk(
         heard = encode_text(tokenizer, _beyond(before, done, index))
         said = encode_text(tokenizer, _beyond(after, before, index))
         ids += [*heard, *said]
-        spoken += [False] * len(heard) + _until_end_of_turn(tokenizer, said)
+        spoken += [False] * len(heard) + _until_end_of_turn(set(control.values()), said)
         done = after
     rest = encode_text(
         tokenizer, _beyond(render(tokenizer, messages, generation_prompt), done, len(messages))
@@ -182,10 +183,7 @@ def _ends_of_turns(tokens: Tokens) -> set[int]:
     return {i for i, said, goes_on in turns if said and not goes_on}
 
 
-def _refuse_control_tokens(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[ChatMessage]
-) -> None:
-    tokens = control_tokens(tokenizer)
+def _refuse_control_tokens(tokens: Iterable[str], messages: Sequence[ChatMessage]) -> None:
     for index, message in enumerate(messages):
         for token in tokens:
             if token in message["content"]:
@@ -205,8 +203,7 @@ def _beyond(longer: str, shorter: str, index: int) -> str:
     return longer[len(shorter) :]
 
 
-def _until_end_of_turn(tokenizer: "PreTrainedTokenizerBase", said: tuple[int, ...]) -> list[bool]:
+def _until_end_of_turn(special: set[int], said: tuple[int, ...]) -> list[bool]:
     """True up to and with the last special token; all True where there is none."""
-    special = set(control_tokens(tokenizer).values())
     last = max((i for i, token in enumerate(said) if token in special), default=len(said) - 1)
     return [i <= last for i in range(len(said))]
