@@ -4,48 +4,20 @@ A check is a pure function that returns every fault it sees. Faults are stored o
 record; which of them keep a talk out of a data set is for validation to say.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from pydantic import Field
 
 from datagen.cases import Case, Fact
+from judging.claims import first_claimed, first_urged
+from judging.speech import DOCTORS_SPEECH, PATIENTS_SPEECH
 from judging.wording import alike, ends_properly, first_mention
-from validation.schemas import Conversation, Fault, Frozen, Language, Message
+from validation.schemas import Conversation, Fault, Frozen, Message
 from validation.text import LETTER, ROLE_LABEL, han_share, latin_share, repeated_share, width
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-DOCTORS_SPEECH: dict[Language, re.Pattern[str]] = {
-    "en": re.compile(
-        r"\b(?:do|did|have|are|were|is|was|has|does) (?:you|your|he|she)\b[^.?!]{0,60}"
-        r"\b(?:pain|symptoms?|fever|nausea|medications?|medicines?|allerg\w+|cough|headaches?|rash"
-        r"|smoke|drink|vomit\w*|bleeding|blood pressure)\b[^.?!]*\?"
-        r"|\bhow long (?:have|has) (?:you|he|she)\b"
-        r"|\bI (?:recommend|prescribe|advise|suggest) (?:that )?you\b"
-        r"|\bI(?:'m| am) (?:a|your|the) doctor\b|\byou should (?:see|go|take|call|rest|drink)\b",
-        re.IGNORECASE,
-    ),
-    "zh": re.compile(
-        r"(?:您|你)(?:有没有|是否|平时|以前|最近|哪里)[^。？！]{0,15}"
-        r"(?:疼|痛|发烧|发热|过敏|吃药|不舒服|咳|病史|症状)[^。！]*[？?吗]"
-        r"|(?:您|你)[^。？！]{0,6}多久了|建议(?:您|你)|我是(?:您的|你的)?医生|我给(?:您|你)开"
-    ),
-}
-PATIENTS_SPEECH: dict[Language, re.Pattern[str]] = {
-    "en": re.compile(
-        r"\bI(?:'ve| have) (?:been having|been feeling|had (?:a|this|the|pain)|got (?:a|this))\b"
-        r"|\bI(?:'m| am) (?:feeling|having|in pain|worried about my|pregnant)\b"
-        r"|\bmy (?:pain|chest|head|stomach|belly|tummy|leg|arm|knee|back|eye|symptoms|husband"
-        r"|wife|baby|son|daughter|doctor)\b",
-        re.IGNORECASE,
-    ),
-    "zh": re.compile(
-        r"我(?:的)?(?:头|肚子|胸口|嗓子|腿|膝盖|后背|眼睛)|我(?:最近|昨天|这几天).{0,6}[疼痛晕]"
-        r"|我家(?:孩子|宝宝)|我老[公婆]"
-    ),
-}
 SIMILAR_MIN_WIDTH = 16
 
 
@@ -145,7 +117,7 @@ def contradiction(talk: Conversation, case: Case, settings: TalkCheckSettings) -
     """The patient says nothing that cannot be true in this case."""
     for index, message in _said_by(talk, "user"):
         for fact in case.facts:
-            if phrase := first_mention(message.content, fact.contradiction_words):
+            if phrase := first_claimed(message.content, fact.contradiction_words):
                 detail = f"{phrase!r} contradicts {fact.fact_id}: {fact.statement}"
                 yield Fault(name="contradiction", detail=detail, message_index=index)
 
@@ -170,11 +142,11 @@ def ends_with_patient(
 def red_flag_not_acted_on(
     talk: Conversation, case: Case, settings: TalkCheckSettings
 ) -> Iterator[Fault]:
-    """In an emergency or urgent case the doctor ends with the action that is due."""
+    """In an emergency or urgent case the doctor ends by urging the action that is due."""
     if case.disposition.urgency not in ("emergency", "urgent"):
         return
     last = [m.content for _, m in _said_by(talk, "assistant")][-settings.acting_turns :]
-    if not any(first_mention(text, case.disposition.action_words) for text in last):
+    if not any(first_urged(text, case.disposition.action_words) for text in last):
         detail = f"{case.disposition.urgency}: none of {list(case.disposition.action_words)}"
         yield Fault(name="red_flag_not_acted_on", detail=detail)
 

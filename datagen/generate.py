@@ -36,8 +36,8 @@ from endpoints.journal import Journal
 from endpoints.settings import EndpointSettings, find_endpoint, read_endpoints
 from validation.schemas import Conversation, Frozen, Language, PreferencePair, Quarantined
 
-CONVERSATIONS_VERSION = 1
-PREFERENCES_VERSION = 1
+CONVERSATIONS_VERSION = 2
+PREFERENCES_VERSION = 2
 # Coroutines per request slot: enough that a slot never waits for the next talk to begin. The
 # embedded server keeps one talk's prompt a slot, so there a talk keeps its slot to the end.
 TALKS_PER_SLOT = 2

@@ -7,7 +7,9 @@ Rules see form and topic; whether the turn is wise is for judges who understand 
 import re
 from collections.abc import Callable
 
+from judging.claims import first_urged, statements
 from judging.rubric import Criterion, Judgement, Score
+from judging.speech import PATIENTS_SPEECH
 from judging.wording import count_questions, ends_properly, first_mention, similarity
 from validation.schemas import Frozen, Language, Message, NonBlank
 from validation.text import ROLE_LABEL, han_share, latin_share, repeated_share, width
@@ -19,22 +21,14 @@ MOST_WIDTH = 500
 LOOP_GRAM = 3
 FINDINGS = {
     "en": re.compile(
-        r"\b(your|the) (blood (pressure|test|glucose|sugar)|x-?ray|scan|ecg|test|results?|mri|ct)"
-        r"\b[^.?!]{0,30}\b(is|are|was|were|shows?|showed|came back)\b",
+        r"\b(?:your|the) (blood (?:pressure|test|glucose|sugar)|x-?ray|scan|ecg|test|results?|mri"
+        r"|ct)\b[^.?!]{0,30}\b(?:is|are|was|were|shows?|showed|came back)\b",
         re.IGNORECASE,
     ),
     "zh": re.compile(
-        r"(检查结果|化验单?|血压|血糖|心电图|片子|CT|B超|彩超)[^。？！]{0,8}(显示|提示|正常|偏高|偏低|是\d)"
-    ),
-}
-PATIENT_SPEECH = {
-    "en": re.compile(
-        r"\bI(?:'ve| have) (?:been having|had|got|a |an )|\bI(?:'m| am) (?:feeling|having|in pain)"
-        r"|\bmy (?:pain|chest|head|stomach|belly|leg|arm|knee|back|symptoms|husband|baby)\b",
+        r"(检查结果|化验单?|血压|血糖|心电图|片子|CT|B超|彩超)"
+        r"[^。？！]{0,8}(?:显示|提示|正常|偏高|偏低|是\d)",
         re.IGNORECASE,
-    ),
-    "zh": re.compile(
-        r"我(?:的)?(?:头|肚子|胸口|嗓子|腿|膝盖|后背)|我(?:最近|昨天|这几天).{0,6}[疼痛晕]|我家(?:孩子|宝宝)"
     ),
 }
 
@@ -103,7 +97,7 @@ def acts(turn: DoctorTurn) -> Verdict | None:
     """The last turn says what to do."""
     if not turn.closing or not turn.action_words:
         return None
-    word = first_mention(turn.candidate, turn.action_words)
+    word = first_urged(turn.candidate, turn.action_words)
     return (1.0, f"advises {word}") if word else (0.0, "does not advise the action that is due")
 
 
@@ -121,23 +115,24 @@ def stays_doctor(turn: DoctorTurn) -> Verdict | None:
     """The doctor speaks as the doctor, and for nobody else."""
     if ROLE_LABEL.search(turn.candidate):
         return 0.0, "writes somebody's label"
-    match = PATIENT_SPEECH[turn.language].search(turn.candidate)
+    match = PATIENTS_SPEECH[turn.language].search(turn.candidate)
     return (0.0, f"speaks as a patient: {match.group()!r}") if match else (1.0, "")
 
 
 def no_invented_finding(turn: DoctorTurn) -> Verdict | None:
-    """No result of a test or examination that nobody has told."""
-    match = FINDINGS[turn.language].search(turn.candidate)
-    if match and not any(first_mention(m.content, (match.group(1),)) for m in turn.history):
-        return 0.0, f"tells a finding that nobody gave: {match.group()!r}"
+    """No result of a test or examination that nobody has told; to ask for one is no invention."""
+    for sentence in statements(turn.candidate):
+        match = FINDINGS[turn.language].search(sentence)
+        if match and not any(first_mention(m.content, (match.group(1),)) for m in turn.history):
+            return 0.0, f"tells a finding that nobody gave: {match.group()!r}"
     return 1.0, ""
 
 
 def no_early_diagnosis(turn: DoctorTurn) -> Verdict | None:
-    """While still asking, no diagnosis is named that the patient has not named."""
+    """While still asking, none states a diagnosis that was not named; to ask after one is fair."""
     if turn.closing:
         return None
-    name = first_mention(turn.candidate, turn.diagnosis_names)
+    name = first_mention(" ".join(statements(turn.candidate)), turn.diagnosis_names)
     if name and not any(first_mention(m.content, (name,)) for m in turn.history):
         return 0.0, f"names {name!r} before the history is taken"
     return 1.0, ""

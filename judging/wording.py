@@ -1,7 +1,7 @@
 """Whether a text says something: words and phrases in English and Chinese."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from functools import lru_cache
 
@@ -10,16 +10,25 @@ from validation.text import normalised
 SENTENCE_ENDS = tuple(".!?…。！？")
 CLOSING_MARKS = "\"'”’）)」』*"
 QUESTION = re.compile(r"[?？]")
+WORD_START = r"(?<![a-z0-9])"
+NUMBER_START = r"(?<![./:])"
+NUMBER_END = r"(?![0-9/%]|[.:][0-9]| ?(?:mmhg|bpm|beats)| ?(?:次|毫米))"
 
 
 def first_mention(text: str, phrases: Iterable[str]) -> str | None:
     """The first of the phrases that stands in the text, or None.
 
     Case, typographic apostrophes and spacing do not matter. A Latin phrase begins at a word's
-    beginning ("rash" is not in "crash") and may end inside one ("vomit" is in "vomiting").
+    beginning ("rash" is not in "crash") and may end inside one ("vomit" is in "vomiting"). A
+    number is a whole one, and no part of a measurement ("120" is not in "120/80").
     """
     plain = plain_text(text)
     return next((phrase for phrase in phrases if _pattern(phrase).search(plain)), None)
+
+
+def mentions(plain: str, phrase: str) -> Iterator[tuple[int, int]]:
+    """Start and end of every place of a plain text where the phrase stands."""
+    return (match.span() for match in _pattern(phrase).finditer(plain))
 
 
 def plain_text(text: str) -> str:
@@ -30,7 +39,11 @@ def plain_text(text: str) -> str:
 @lru_cache(maxsize=8192)
 def _pattern(phrase: str) -> re.Pattern[str]:
     plain = plain_text(phrase)
-    return re.compile((r"(?<![a-z0-9])" if plain[:1].isascii() else "") + re.escape(plain))
+    before = WORD_START if plain[:1].isascii() else ""
+    if plain[:1].isdigit():
+        before += NUMBER_START
+    after = NUMBER_END if plain[-1:].isdigit() else ""
+    return re.compile(before + re.escape(plain) + after)
 
 
 def similarity(one: str, other: str) -> float:

@@ -38,6 +38,7 @@ BROKEN_TURNS = [
     ("too_long", 2, "Well, it is hard to say. " * 60, "这个我真的说不清楚啊。" * 60),
     ("role_swap", 2, "Do you have any fever or pain in the chest?", "您有没有发烧或者胸口疼？"),
     ("role_swap", 1, "I have been having terrible trouble.", "我的头也疼得厉害。"),
+    ("role_swap", 2, "Hello, what brings you here today?", "您好，哪里不舒服？"),
     ("role_swap", 2, "Yes. Doctor: And since when?", "有的。医生：从什么时候开始？"),
 ]
 
@@ -72,6 +73,25 @@ def test_what_cannot_be_true_in_the_case_is_a_contradiction_only_from_the_patien
     assert "contradiction" not in names(changed(case, 3, phrase), case)
 
 
+@pytest.mark.parametrize(
+    ("case_id", "denied"),
+    [
+        ("en-knee-stairs-trouble", "I wouldn't say all my joints are swollen."),
+        ("zh-boy-leg-spots", "没有老流鼻血，也没有刷牙出血。"),
+    ],
+)
+def test_what_the_patient_denies_contradicts_nothing(case_id, denied):
+    case = next(c for c in LIBRARY if c.case_id == case_id)
+    assert "contradiction" not in names(changed(case, 4, denied), case)
+
+
+def test_a_doctor_with_more_questions_is_no_patient():
+    case = case_of("en")
+    for said in ("I've got a few questions. Any fever?", "I have a plan for you: any fever?"):
+        assert "role_swap" not in names(changed(case, 1, said), case)
+    assert "role_swap" in names(changed(case, 1, "I've got a fever. And you?"), case)
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_turn_said_again_is_a_loop_but_a_short_answer_may_recur(language):
     case = case_of(language)
@@ -100,6 +120,21 @@ def test_an_emergency_ends_with_the_action_that_is_due(language):
     one = TalkCheckSettings(acting_turns=1)
     assert "red_flag_not_acted_on" in names(talk, case, one)
     assert "red_flag_not_acted_on" not in names(scripted_consultation(case), case, one)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("en", "zh"),
+    [
+        ("There is no need for an ambulance.", "不用叫120，也不用去急诊。"),
+        ("Rest. If it gets worse, call 999.", "先歇着。要是更难受就打120。"),
+        ("It is 112/70, so all is well.", "血压120/80，没什么事。"),
+    ],
+)
+def test_an_action_denied_put_off_or_only_a_number_is_no_action(language, en, zh):
+    case = EMERGENCY[language]
+    talk = changed(case, -1, en if language == "en" else zh)
+    assert "red_flag_not_acted_on" in names(talk, case, TalkCheckSettings(acting_turns=1))
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -78,6 +78,41 @@ def test_the_last_turn_is_judged_by_its_action_and_not_by_questions(language):
     assert value(judged(language, given["good"], closing=True), "acts") == 0.0
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    ("name", "en", "zh"),
+    [
+        ("no_invented_finding", "Do you know what your blood pressure is?", "您平时血压正常吗？"),
+        ("no_early_diagnosis", "Did anyone have appendicitis?", "家里人得过阑尾炎吗？"),
+        ("stays_doctor", "I have a few more questions; any fever?", "我头一回听说，您发烧吗？"),
+    ],
+)
+def test_what_a_good_doctor_asks_is_not_held_against_it(language, name, en, zh):
+    assert value(judged(language, en if language == "en" else zh), name) == 1.0
+
+
+def test_a_finding_is_invented_although_common_words_stand_in_the_talk():
+    turn = DoctorTurn(
+        language="en",
+        history=(Message(role="user", content="The pain is there when your nurse presses."),),
+        candidate="Your blood pressure is very high. Does it hurt?",
+    )
+    assert value(judge_doctor_turn(turn), "no_invented_finding") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("language", "candidate"),
+    [
+        ("en", "This is no emergency, so rest at home for a few days."),
+        ("en", "Rest at home. If it gets worse, go to the emergency department."),
+        ("zh", "不用去急诊，您回家歇几天就好。"),
+        ("zh", "先回家歇着，要是更疼再去急诊。"),
+    ],
+)
+def test_the_last_turn_does_not_act_by_denying_the_action_or_by_a_condition(language, candidate):
+    assert value(judged(language, candidate, closing=True), "acts") == 0.0
+
+
 def test_several_questions_at_once_lose_half():
     assert value(judged("en", "Any fever? Any rash?"), "one_question") == 0.5
 
