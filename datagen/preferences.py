@@ -19,7 +19,7 @@ from datagen.speaking import Draw, LineSettings, Speaker
 from endpoints.errors import FaultyCompletion
 from judging.doctor_turn import DoctorTurn, Topic, judge_doctor_turn
 from judging.rubric import Judgement, worst_loss
-from judging.wording import plain_text, similarity
+from judging.wording import count_questions, first_mention, plain_text, similarity
 from validation.schemas import (
     Conversation,
     Frozen,
@@ -33,15 +33,32 @@ from validation.schemas import (
 VERSION = 1
 ERRORS_FILE = Path(__file__).with_name("clinical_errors.yaml")
 SAME_TEXT = 0.98
+# What no margin makes up for: a turn that misses one of these teaches harm where it is chosen.
+MUST_HOLD = frozenset(
+    {
+        "right_language",
+        "one_question",
+        "acts",
+        "no_repetition",
+        "stays_doctor",
+        "no_invented_finding",
+    }
+)
 
 Method = Literal["sampled", "typed_error"]
 
 
 class ClinicalError(Frozen):
-    """A typed error; `stage` says in which doctor's turns it can occur."""
+    """A typed error; `stage` says in which doctor's turns it can occur.
+
+    `after_red_flag`: only where the patient has told a red flag of the case. `asks_nothing`:
+    a turn that still asks something does not carry the error.
+    """
 
     name: NonBlank
     stage: Literal["asking", "closing", "any"]
+    after_red_flag: bool = False
+    asks_nothing: bool = False
     describes: dict[Language, NonBlank]
 
 
@@ -50,7 +67,8 @@ class PreferenceSettings(Frozen):
 
     `methods` None: by the endpoint's style (`sampled` for transcript, both for chat).
     `samples`: draws of one turn, beside the turn as it was said. A pair needs a score of
-    `min_chosen` for the better one and `min_margin` between the two.
+    `min_chosen` and nothing of `MUST_HOLD` missed for the better one, and `min_margin`
+    between the two.
     """
 
     methods: tuple[Method, ...] | None = None
@@ -147,28 +165,38 @@ def _rank(
     settings: PreferenceSettings,
     speaker: Speaker,
 ) -> PreferencePair | Quarantined:
-    """The best against the worst of candidates in falling order of score."""
+    """The best that may be chosen against the worst, of candidates in falling order of score."""
     texts = tuple(text for _, text in ranked)
     if len(ranked) < 2:
         return _quarantined(place, "too_few_candidates", "all draws are the same text", texts)
-    (best, chosen), (worst, rejected) = ranked[0], ranked[-1]
+    why_not = [_why_not_chosen(judged, settings) for judged, _ in ranked]
+    if "" not in why_not:
+        detail = f"of {len(ranked)} candidates the best {why_not[0]}"
+        return _quarantined(place, "no_good_answer", detail, texts)
+    (best, chosen), (worst, rejected) = ranked[why_not.index("")], ranked[-1]
     margin = round(best.total - worst.total, 6)
     if margin < settings.min_margin:
         detail = f"margin {margin:.3f} is below {settings.min_margin}"
         return _quarantined(place, "tie", detail, texts)
-    if best.total < settings.min_chosen:
-        detail = f"the best of {len(ranked)} scores {best.total:.2f}"
-        return _quarantined(place, "no_good_answer", detail, texts)
     fault = worst_loss(best, worst).criterion.name
     return _pair(place, chosen, rejected, fault, margin, speaker)
+
+
+def _why_not_chosen(judged: Judgement, settings: PreferenceSettings) -> str:
+    """Why a candidate may not be a chosen one; empty where it may."""
+    for score in judged.scores:
+        if score.criterion.name in MUST_HOLD and score.value == 0.0:
+            return f"misses {score.criterion.name}: {score.reason}"
+    return "" if judged.total >= settings.min_chosen else f"scores {judged.total:.2f}"
 
 
 async def _typed_error(
     place: Place, settings: PreferenceSettings, speaker: Speaker
 ) -> PreferencePair | Quarantined:
     chosen = judge(place, place.said)
-    if chosen.total < settings.min_chosen:
-        detail = f"the turn as it was said scores {chosen.total:.2f}"
+    found = [f"has the fault {f.name}" for f in place.talk.faults if f.message_index == place.turn]
+    if why := next(iter(found), _why_not_chosen(chosen, settings)):
+        detail = f"the turn as it was said {why}"
         return _quarantined(place, "no_good_answer", detail, (place.said,))
     error = error_for(place, settings.seed)
     view = doctor_view(place.case.language, place.history)
@@ -177,6 +205,9 @@ async def _typed_error(
     flawed = await speaker.flawed_line(view, place.said, describes, settings.line, draw)
     if not flawed.strip() or similarity(flawed, place.said) >= SAME_TEXT:
         detail = f"the rewrite with {error.name} is the turn itself"
+        return _quarantined(place, "not_rewritten", detail, (place.said, flawed))
+    if error.asks_nothing and count_questions(flawed):
+        detail = f"the rewrite with {error.name} still asks something"
         return _quarantined(place, "not_rewritten", detail, (place.said, flawed))
     judged = judge(place, flawed)
     lost = next((s for s in judged.scores if s.criterion.name == "right_language"), None)
@@ -190,9 +221,19 @@ async def _typed_error(
 def error_for(place: Place, seed: int) -> ClinicalError:
     """The typed error of a place: always the same one, of those that can occur there."""
     stage = "closing" if place.closing else "asking"
-    fitting = [e for e in read_clinical_errors() if e.stage in (stage, "any")]
+    told = _red_flag_told(place)
+    fitting = [
+        error
+        for error in read_clinical_errors()
+        if error.stage in (stage, "any") and (told or not error.after_red_flag)
+    ]
     name = digest_json(["error", seed, place.talk.record_id, place.turn])
     return fitting[int(name[:8], 16) % len(fitting)]
+
+
+def _red_flag_told(place: Place) -> bool:
+    words = [w for fact in place.case.facts if fact.red_flag for w in fact.reveal_words]
+    return any(first_mention(m.content, words) for m in place.history if m.role == "user")
 
 
 def judge(place: Place, candidate: str) -> Judgement:

@@ -20,7 +20,7 @@ from endpoints.embedded import open_client
 from endpoints.journal import Journal
 from tests.datagen.conftest import LIBRARY, case_of
 from tests.fake_llm import FakeLLM
-from validation.schemas import Fault, PreferencePair, Quarantined
+from validation.schemas import Conversation, Fault, PreferencePair, Quarantined
 
 CASES = {case.case_id: case for case in LIBRARY}
 BAD = {"en": "I am in pain, my chest", "zh": "我的肚子疼得厉害"}
@@ -78,7 +78,7 @@ def test_draws_that_are_all_one_text_make_no_pair(access):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_typed_error_names_the_error_and_asks_for_it_in_the_talks_language(access, language):
     talk = scripted_consultation(case_of(language))
-    flawed = {"en": "That is surely nothing, is it?", "zh": "这肯定没什么事，对吧？"}[language]
+    flawed = {"en": "That is surely nothing at all.", "zh": "这肯定没什么事，放心。"}[language]
     settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=9)
     pairs, requests = pairs_of(access, lambda body: flawed, settings, [talk])
     names = {error.name for error in read_clinical_errors()}
@@ -145,3 +145,85 @@ def test_the_rubric_scores_every_scripted_turn_high(case):
     for place in find_places([talk], CASES, settings, "transcript"):
         judged = judge(place, place.said)
         assert judged.total >= 0.7, [s for s in judged.scores if s.value < 1]
+
+
+HARMFUL = {
+    "en": "Rest at home and drink plenty of water, please.",
+    "zh": "您回家多休息、多喝水就好。",
+}
+
+
+def emergency_with(language, last):
+    case = next(
+        c for c in LIBRARY if c.language == language and c.disposition.urgency == "emergency"
+    )
+    talk = scripted_consultation(case).model_dump(exclude={"record_id"})
+    talk["messages"] = [*talk["messages"][:-1], {"role": "assistant", "content": last}]
+    checked = with_faults(Conversation.model_validate(talk), case, TalkCheckSettings())
+    assert "red_flag_not_acted_on" in {fault.name for fault in checked.faults}
+    return checked
+
+
+@pytest.mark.parametrize("method", ["sampled", "typed_error"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_advice_that_leaves_an_emergency_at_home_is_never_chosen(access, language, method):
+    talk = emergency_with(language, HARMFUL[language])
+    settings = PreferenceSettings(methods=(method,), samples=2, turns_per_conversation=99)
+    pairs, _ = pairs_of(access, lambda body: BAD[language], settings, [talk])
+    assert isinstance(pairs[-1], Quarantined)
+    assert pairs[-1].fault == "no_good_answer"
+    assert "acts" in pairs[-1].detail
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_best_that_may_be_chosen_is_chosen_although_another_scores_more(access, language):
+    case = case_of(language)
+    topic = case.facts[-1].topic_words[0]
+    mute = {"en": f"Please tell me about {topic}.", "zh": f"请您说说{topic}的事。"}[language]
+    plain = {"en": "How do you feel about it?", "zh": "您对这件事怎么看呢？"}[language]
+    talk = scripted_consultation(case).model_dump(exclude={"record_id"})
+    talk["messages"] = [talk["messages"][0], {"role": "assistant", "content": mute}]
+    talk["messages"] += [{"role": "user", "content": "…"}, {"role": "assistant", "content": mute}]
+    settings = PreferenceSettings(methods=("sampled",), samples=1, turns_per_conversation=2)
+    settings = settings.model_copy(update={"min_margin": -1.0})
+    (pair, _), _ = pairs_of(
+        access, lambda body: plain, settings, [Conversation.model_validate(talk)]
+    )
+    assert pair.chosen[0].content == plain
+
+
+def test_a_turn_that_a_check_found_faulty_is_not_the_good_one_of_a_typed_error(access):
+    talk = scripted_consultation(case_of("en"))
+    fault = Fault(name="loop", message_index=1).model_dump()
+    broken = type(talk).model_validate(talk.model_dump(exclude={"record_id"}) | {"faults": [fault]})
+    settings = PreferenceSettings(methods=("typed_error",))
+    (row,), requests = pairs_of(access, lambda body: BAD["en"], settings, [broken])
+    assert (row.fault, requests) == ("no_good_answer", [])
+    assert "loop" in row.detail
+
+
+def test_a_red_flag_is_missed_only_where_one_was_told():
+    settings = PreferenceSettings(turns_per_conversation=99, methods=("typed_error",))
+    talks = [scripted_consultation(case) for case in LIBRARY]
+    missed = set()
+    for place in find_places(talks, CASES, settings, "chat"):
+        told = {m.content for m in place.history}
+        flags = {fact.answer for fact in place.case.facts if fact.red_flag}
+        drawn = {error_for(place, seed).name for seed in range(20)}
+        missed.add(("missed_red_flag" in drawn, bool(flags & told)))
+    assert (True, True) in missed
+    assert (True, False) not in missed
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_rewrite_without_a_question_may_not_ask_one(access, language):
+    talk = scripted_consultation(case_of(language))
+    flawed = {"en": "That is surely fine, is it not?", "zh": "这肯定没什么事，对吧？"}[language]
+    settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=9)
+    silent = {error.name for error in read_clinical_errors() if error.asks_nothing}
+    for seed in range(4):
+        seeded = settings.model_copy(update={"seed": seed})
+        pairs, _ = pairs_of(access, lambda body: flawed, seeded, [talk])
+        made = {pair.fault_type for pair in pairs if isinstance(pair, PreferencePair)}
+        assert made
+        assert not made & silent
