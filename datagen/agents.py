@@ -7,6 +7,7 @@ from validation.schemas import Frozen, Language, Message, NonBlank
 
 SEX = {"en": {"female": "female", "male": "male"}, "zh": {"female": "女", "male": "男"}}
 MONTHS_A_YEAR = 12
+WEEKS_A_YEAR = 52.18
 
 
 class KnownFact(Frozen):
@@ -99,8 +100,10 @@ def _told(fact: KnownFact, talk: tuple[Message, ...]) -> bool:
 
 
 def _age(years: float, language: Language) -> str:
-    """An age as people say it: in months below two years."""
-    months = round(years * MONTHS_A_YEAR)
+    """An age as people say it: in months below two years, in weeks below three months."""
+    months, weeks = round(years * MONTHS_A_YEAR), round(years * WEEKS_A_YEAR)
     if years >= 2:
         return f"{years:g} years old" if language == "en" else f"{years:g}岁"
-    return f"{months} months old" if language == "en" else f"{months}个月大"
+    if months >= 3:
+        return f"{months} months old" if language == "en" else f"{months}个月大"
+    return f"{weeks} weeks old" if language == "en" else f"{weeks}周大"

@@ -30,7 +30,7 @@ from validation.schemas import (
     Quarantined,
 )
 
-VERSION = 1
+VERSION = 2
 ERRORS_FILE = Path(__file__).with_name("clinical_errors.yaml")
 SAME_TEXT = 0.98
 # What no margin makes up for: a turn that misses one of these teaches harm where it is chosen.

@@ -18,15 +18,15 @@ from endpoints.errors import FaultName, FaultyCompletion
 from judging.wording import count_questions
 from validation.schemas import Conversation, Frozen, Message, Quarantined
 
-VERSION = 1
+VERSION = 2
 
 
 class TalkSettings(Frozen):
     """How a talk goes.
 
     `doctor_turns`: at most; the last one closes with advice. From `min_doctor_turns` on a
-    doctor of the chat style who asks nothing has ended the talk (a transcript model leaves
-    questions out by mistake). `opening`: the patient's first line is the case's wording, or
+    doctor of the chat style who asks nothing has ended the talk, and is asked for the advice in
+    place of that turn (a transcript model leaves questions out by mistake). `opening`: the patient's first line is the case's wording, or
     made by the model; by default the case's for transcript style, made for chat.
     """
 
@@ -58,8 +58,12 @@ async def simulate(
         talk = (await _opening(ask, settings, speaker),)
         for turn in range(settings.doctor_turns):
             closing = turn == settings.doctor_turns - 1
-            talk += (await _doctor(ask, talk, closing, settings, speaker),)
-            if closing or _ended(talk[-1], turn, settings, speaker):
+            said = await _doctor(ask, talk, closing, settings, speaker)
+            if not closing and _ended(said, turn, settings, speaker):
+                closing = True
+                said = await _doctor(ask, talk, closing, settings, speaker)
+            talk += (said,)
+            if closing:
                 break
             talk += (await _patient(ask, talk, settings, speaker),)
     except FaultyCompletion as faulty:

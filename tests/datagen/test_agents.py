@@ -88,6 +88,22 @@ def test_the_view_names_no_field_that_only_the_case_may_know(case):
     assert not fields & {"diagnosis", "findings", "differential", "disposition", "must_ask"}
 
 
+@pytest.mark.parametrize(
+    ("years", "en", "zh"),
+    [
+        (0.13, "7 weeks old", "7周大"),
+        (0.42, "5 months old", "5个月大"),
+        (1.5, "18 months old", "18个月大"),
+        (2, "2 years old", "2岁"),
+    ],
+)
+def test_an_age_is_said_as_people_say_it_of_a_child_so_young(years, en, zh):
+    for case in (LIBRARY[0], LIBRARY[-1]):
+        patient = case.patient.model_copy(update={"age_years": years})
+        view = patient_view(case.model_copy(update={"patient": patient}), read_personas()[0])
+        assert view.age == (en if case.language == "en" else zh)
+
+
 def test_a_persona_belongs_to_its_talk_and_all_of_them_are_drawn():
     drawn = {draw_persona("en-x", index, 0).persona_id for index in range(60)}
     assert drawn == {persona.persona_id for persona in read_personas()}

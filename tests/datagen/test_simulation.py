@@ -62,6 +62,24 @@ def test_a_chat_doctor_who_asks_nothing_more_has_ended_the_talk(access):
     assert [m.role for m in talk.messages] == ["user", "assistant", "user", "assistant"]
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_chat_doctor_who_asks_nothing_more_is_asked_for_the_advice(access, language):
+    case = case_of(language)
+    tell = {"en": "Please tell me more of it.", "zh": "请您再说说。"}[language]
+    player = ScriptPlayer()
+
+    def reply(body):
+        answer = player(body)
+        doctor = body["messages"][1]["content"] == case.opening
+        return tell if doctor and answer != case.disposition.advice else answer
+
+    settings = TalkSettings(doctor_turns=9, min_doctor_turns=2)
+    with FakeLLM(reply) as server:
+        talk = simulated(access, settings, ask_for(case), "chat", server.base_url)
+    said = [m.content for m in talk.messages if m.role == "assistant"]
+    assert said == [tell, case.disposition.advice]
+
+
 def test_the_doctors_requests_hold_the_talk_alone_and_the_patients_are_swapped(access):
     case = case_of("en")
     with FakeLLM(ScriptPlayer()) as server:
