@@ -11,10 +11,10 @@ from pydantic import Field
 
 from datagen.cases import Case, Fact
 from judging.claims import first_claimed, first_urged
-from judging.speech import DOCTORS_SPEECH, PATIENTS_SPEECH
+from judging.speech import DOCTORS_SPEECH, PATIENTS_SPEECH, find_label
 from judging.wording import alike, ends_properly, first_mention
 from validation.schemas import Conversation, Fault, Frozen, Message
-from validation.text import LETTER, ROLE_LABEL, han_share, latin_share, repeated_share, width
+from validation.text import LETTER, han_share, latin_share, repeated_share, width
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -77,7 +77,7 @@ def role_swap(talk: Conversation, case: Case, settings: TalkCheckSettings) -> It
     """The patient does not examine or advise, the doctor does not complain, nobody labels."""
     for index, message in enumerate(talk.messages):
         foreign = DOCTORS_SPEECH if message.role == "user" else PATIENTS_SPEECH
-        label = ROLE_LABEL.search(message.content)
+        label = find_label(message.content)
         if match := label or foreign[case.language].search(message.content):
             who = "patient" if message.role == "user" else "doctor"
             detail = f"the {who} says {match.group().strip()!r}"

@@ -34,15 +34,9 @@ VERSION = 2
 ERRORS_FILE = Path(__file__).with_name("clinical_errors.yaml")
 SAME_TEXT = 0.98
 # What no margin makes up for: a turn that misses one of these teaches harm where it is chosen.
-MUST_HOLD = frozenset(
-    {
-        "right_language",
-        "one_question",
-        "acts",
-        "no_repetition",
-        "stays_doctor",
-        "no_invented_finding",
-    }
+MUST_HOLD = (
+    *("right_language", "one_question", "acts"),
+    *("no_repetition", "stays_doctor", "no_invented_finding"),
 )
 
 Method = Literal["sampled", "typed_error"]
@@ -240,7 +234,13 @@ def judge(place: Place, candidate: str) -> Judgement:
     """The rubric's judgement of a candidate for a place; the case stays with the judge."""
     case = place.case
     topics = (
-        Topic(name=f.fact_id, asked_by=f.topic_words, told_by=f.reveal_words) for f in case.facts
+        Topic(
+            name=f.fact_id,
+            asked_by=f.topic_words,
+            told_by=f.reveal_words,
+            questions=2 if f.disclosure in ("asked_twice", "concealed") else 1,
+        )
+        for f in case.facts
     )
     return judge_doctor_turn(
         DoctorTurn(

@@ -26,8 +26,9 @@ class TalkSettings(Frozen):
 
     `doctor_turns`: at most; the last one closes with advice. From `min_doctor_turns` on a
     doctor of the chat style who asks nothing has ended the talk, and is asked for the advice in
-    place of that turn (a transcript model leaves questions out by mistake). `opening`: the patient's first line is the case's wording, or
-    made by the model; by default the case's for transcript style, made for chat.
+    place of that turn (a transcript model leaves questions out by mistake). `opening`: the
+    patient's first line is the case's wording, or made by the model; by default the case's for
+    transcript style, made for chat.
     """
 
     doctor_turns: Annotated[int, Field(ge=1, le=40)] = 8

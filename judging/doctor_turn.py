@@ -6,13 +6,16 @@ Rules see form and topic; whether the turn is wise is for judges who understand 
 
 import re
 from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
 
 from judging.claims import first_urged, statements
 from judging.rubric import Criterion, Judgement, Score
-from judging.speech import PATIENTS_SPEECH
+from judging.speech import PATIENTS_SPEECH, find_label
 from judging.wording import count_questions, ends_properly, first_mention, similarity
 from validation.schemas import Frozen, Language, Message, NonBlank
-from validation.text import ROLE_LABEL, han_share, latin_share, repeated_share, width
+from validation.text import han_share, latin_share, repeated_share, width
 
 REPEATED = 0.8
 MIN_WIDTH = 12
@@ -34,11 +37,15 @@ FINDINGS = {
 
 
 class Topic(Frozen):
-    """One thing the case holds: the words of asking for it, and those of having told it."""
+    """One thing the case holds: the words of asking for it, and those of having told it.
+
+    `questions`: how many it takes to get it out of the patient, as far as the words show.
+    """
 
     name: NonBlank
     asked_by: tuple[NonBlank, ...]
     told_by: tuple[NonBlank, ...]
+    questions: Annotated[int, Field(ge=1)] = 1
 
 
 class DoctorTurn(Frozen):
@@ -113,7 +120,7 @@ def no_repetition(turn: DoctorTurn) -> Verdict | None:
 
 def stays_doctor(turn: DoctorTurn) -> Verdict | None:
     """The doctor speaks as the doctor, and for nobody else."""
-    if ROLE_LABEL.search(turn.candidate):
+    if find_label(turn.candidate):
         return 0.0, "writes somebody's label"
     match = PATIENTS_SPEECH[turn.language].search(turn.candidate)
     return (0.0, f"speaks as a patient: {match.group()!r}") if match else (1.0, "")
@@ -180,8 +187,7 @@ def judge_doctor_turn(turn: DoctorTurn) -> Judgement:
 
 
 def _came_out(topic: Topic, history: tuple[Message, ...]) -> bool:
-    """Told by the patient, or asked for by the doctor."""
-    return any(
-        first_mention(m.content, topic.told_by if m.role == "user" else topic.asked_by)
-        for m in history
-    )
+    """Told by the patient, or asked for by the doctor as often as it takes."""
+    asked = [m for m in history if m.role != "user" and first_mention(m.content, topic.asked_by)]
+    told = any(m.role == "user" and first_mention(m.content, topic.told_by) for m in history)
+    return told or len(asked) >= topic.questions

@@ -3,7 +3,14 @@
 import re
 
 from validation.schemas import Language
+from validation.text import ROLE_LABEL
 
+# Labels of the transcripts that base models continue; elsewhere they may be honest headings.
+TRANSCRIPT_LABEL = re.compile(
+    r"(?:^|[\n.!?。！？])\s*(?P<label>doctor (?:asks|advises)|fact|case|医生(?:问|建议)|事实|病例)"
+    r" ?[:：]",
+    re.IGNORECASE,
+)
 # What a doctor may well have without being ill ("I have a few more questions").
 DOCTORS_THINGS = (
     r"(?!(?:[\w-]+ ){0,3}(?:questions?|ideas?|plans?|suspicions?|concerns?|feeling|hunch|look"
@@ -42,3 +49,8 @@ PATIENTS_SPEECH: dict[Language, re.Pattern[str]] = {
         r"|我(?:最近|昨天|这几天).{0,6}[疼痛晕]|我家(?:孩子|宝宝)|我老[公婆]"
     ),
 }
+
+
+def find_label(text: str) -> re.Match[str] | None:
+    """The label of a speaker or of a transcript within what somebody says, or None."""
+    return ROLE_LABEL.search(text) or TRANSCRIPT_LABEL.search(text)

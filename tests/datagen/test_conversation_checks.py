@@ -39,6 +39,8 @@ BROKEN_TURNS = [
     ("role_swap", 2, "Do you have any fever or pain in the chest?", "您有没有发烧或者胸口疼？"),
     ("role_swap", 1, "I have been having terrible trouble.", "我的头也疼得厉害。"),
     ("role_swap", 2, "Hello, what brings you here today?", "您好，哪里不舒服？"),
+    ("role_swap", 2, "Yes. Doctor asks: since when?", "有的。医生问：从什么时候开始？"),
+    ("role_swap", 2, "Yes. Fact: he is ill.", "有的。事实：他病了。"),
     ("role_swap", 2, "Yes. Doctor: And since when?", "有的。医生：从什么时候开始？"),
 ]
 

@@ -227,3 +227,25 @@ def test_a_rewrite_without_a_question_may_not_ask_one(access, language):
         made = {pair.fault_type for pair in pairs if isinstance(pair, PreferencePair)}
         assert made
         assert not made & silent
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_to_ask_again_for_what_the_patient_hides_is_no_repetition_of_topic(language):
+    case = case_of(language)
+    hidden = next(f for f in case.facts if f.disclosure == "concealed")
+    dodge = {"en": "I would rather not say.", "zh": "这个我不想说。"}[language]
+    talk = scripted_consultation(case).model_dump(exclude={"record_id"})
+    roles = ("user", "assistant", "user", "assistant", "user", "assistant")
+    words = (case.opening, hidden.question, dodge, hidden.question, dodge, hidden.question)
+    talk["messages"] = [{"role": r, "content": w} for r, w in zip(roles, words, strict=True)]
+    record = Conversation.model_validate(talk)
+    places = find_places(
+        [record], CASES, PreferenceSettings(turns_per_conversation=9), "transcript"
+    )
+    scores = [
+        score.value
+        for place in places
+        for score in judge(place, place.said).scores
+        if score.criterion.name == "new_topic"
+    ]
+    assert scores == [1.0, 1.0]

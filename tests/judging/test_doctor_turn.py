@@ -47,6 +47,7 @@ WORSE = [
     ("new_topic", "Since when has it been like this?", "您从什么时候开始这样的？"),
     ("no_repetition", "I have had belly pain since yesterday?", "我从昨天起肚子疼？"),
     ("stays_doctor", "Patient: no. Have you a fever?", "患者：没有。您发烧吗，现在？"),
+    ("stays_doctor", "I see. Fact: he is ill. Fever?", "明白。事实：他病了。您发烧吗？"),
     ("stays_doctor", "My pain is bad; have you a fever?", "我肚子也疼，您发烧吗？"),
     ("no_invented_finding", "Your blood test showed fever, right?", "您的化验单提示发烧，对吗？"),
     ("no_early_diagnosis", "It is appendicitis; any fever?", "这是阑尾炎，您发烧吗？"),
