@@ -30,8 +30,9 @@ from validation.reading import Loaded, read_quarantined, read_records
 from validation.report import REPORT_NAME, DatasetReport, SuiteResult, Tally, split_sizes
 from validation.schemas import Conversation, Fault, Frozen, PreferencePair, Quarantined
 from validation.splits import SPLITS, Split, SplitCase, SplitSettings, assign_splits
+from validation.text import normalised
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
 FAILED = "failed.jsonl"
@@ -219,6 +220,7 @@ def _report(
 ) -> DatasetReport:
     sizes = {"sft": split_sizes(talks, assigned), "preference": split_sizes(pairs, assigned)}
     kinds = accounts.tallies("kind")
+    names = {normalised(case_id) for case_id in assigned}
     return DatasetReport(
         total=accounts.total(),
         kinds=kinds,
@@ -231,7 +233,9 @@ def _report(
             for table, by_split in sizes.items()
         },
         cases={split: [c for c, s in assigned.items() if s == split] for split in SPLITS},
-        held_out_absent=sorted(set(settings.splits.held_out_cases) - set(assigned)),
+        held_out_absent=sorted(
+            case for case in settings.splits.held_out_cases if normalised(case) not in names
+        ),
         expectations=suites,
         examples=accounts.examples,
     )

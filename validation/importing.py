@@ -28,7 +28,7 @@ from validation.schemas import (
     Quarantined,
 )
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 JSON_LINES = (".jsonl", ".ndjson")
 FORMATS = (*JSON_LINES, ".parquet")
 BATCH_ROWS = 1000

@@ -30,6 +30,14 @@ ROLES: Mapping[str, str] = {
     "observation": "tool",
     "function": "tool",
     "tool": "tool",
+    "患者": "user",
+    "病人": "user",
+    "用户": "user",
+    "医生": "assistant",
+    "大夫": "assistant",
+    "助手": "assistant",
+    "系统": "system",
+    "工具": "tool",
 }
 TOOL_CALL_ROLE = "function_call"
 MESSAGE_KEYS = {"from": "role", "value": "content"}
@@ -126,14 +134,23 @@ def _from_preference(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _after(prompt: Any, completion: Any) -> Any:
-    """A completion without the prompt, where it repeats it."""
+    """A completion without the prompt, where it repeats it (with its system message or not)."""
     if not isinstance(prompt, list) or not isinstance(completion, list):
         return completion
-    return completion[len(prompt) :] if completion[: len(prompt)] == prompt else completion
+    without_system = [m for m in prompt if not isinstance(m, dict) or m.get("role") != "system"]
+    for said in (prompt, without_system):
+        if completion[: len(said)] == said:
+            return completion[len(said) :]
+    return completion
 
 
 def _messages(value: Any, role: str = "user") -> Any:
-    """A text, a message or a list of messages as a list of messages; other values as they are."""
+    """A text, a message or a list of messages as a list of messages; other values as they are.
+
+    Parquet and CSV exports often hold the list of messages as JSON within a text.
+    """
+    if isinstance(value, str) and _is_messages(inner := _parsed(value)):
+        value = inner
     if isinstance(value, str):
         return [{"role": role, "content": value}]
     if isinstance(value, dict):
@@ -141,6 +158,14 @@ def _messages(value: Any, role: str = "user") -> Any:
     if isinstance(value, list):
         return [_message(item) if isinstance(item, dict) else item for item in value]
     return value
+
+
+def _is_messages(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and item.keys() & {"role", "from"} for item in value)
+    )
 
 
 def _message(value: Mapping[str, Any]) -> dict[str, Any]:

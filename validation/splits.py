@@ -8,16 +8,21 @@ boundaries; removing one likewise. Nothing else ever moves, whatever the order o
 
 Cases of which there is every kind of record are a group of their own where they are at
 least three, so that each split holds its share of conversations and of preference pairs.
+
+Names that differ in case, width or spaces alone ("P-01", " p-01") are one case: other people's
+tables write one patient in several ways.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from validation.schemas import Frozen, Language, NonBlank
+from validation.text import normalised
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -58,16 +63,32 @@ class SplitCase:
 
 
 def assign_splits(cases: Iterable[SplitCase], settings: SplitSettings) -> dict[str, Split]:
-    """The split of each case, by case_id, in order of case_id.
+    """The split of each case, by case_id as it was given, in order of case_id.
 
     Raises ValueError where one case_id stands for two cases.
     """
+    given = list(cases)
+    names = sorted(case.case_id for case in given)
+    if twice := next((one for one, other in pairwise(names) if one == other), None):
+        raise ValueError(f"case {twice!r} given twice: name each case once")
+    by_name = _assign_names(_one_a_name(given), settings)
+    return {name: by_name[normalised(name)] for name in names}
+
+
+def _one_a_name(cases: list[SplitCase]) -> list[SplitCase]:
+    """One case for each evened-out name: the first's language, complete where any is."""
+    merged: dict[str, SplitCase] = {}
+    for case in sorted(cases, key=lambda case: case.case_id):
+        name = normalised(case.case_id)
+        earlier = merged.get(name, case)
+        complete = earlier.complete or case.complete
+        merged[name] = SplitCase(name, earlier.language, complete)
+    return list(merged.values())
+
+
+def _assign_names(cases: list[SplitCase], settings: SplitSettings) -> dict[str, Split]:
     by_language: dict[str, list[SplitCase]] = {}
-    seen: set[str] = set()
     for case in cases:
-        if case.case_id in seen:
-            raise ValueError(f"case {case.case_id!r} given twice: name each case once")
-        seen.add(case.case_id)
         by_language.setdefault(case.language, []).append(case)
     assigned: dict[str, Split] = {}
     for group in by_language.values():
@@ -78,7 +99,7 @@ def assign_splits(cases: Iterable[SplitCase], settings: SplitSettings) -> dict[s
         others = [case for case in group if not case.complete]
         assigned |= _assign_group(complete, settings, one_in_each=True)
         assigned |= _assign_group(others, settings, one_in_each=False)
-    return dict(sorted(assigned.items()))
+    return assigned
 
 
 def cases_by_split(assigned: Mapping[str, Split]) -> dict[Split, list[str]]:
@@ -90,8 +111,9 @@ def _assign_group(
     cases: list[SplitCase], settings: SplitSettings, one_in_each: bool
 ) -> dict[str, Split]:
     names = sorted((case.case_id for case in cases), key=lambda name: _rank(name, settings.seed))
-    held = [name for name in names if name in settings.held_out_cases]
-    free = [name for name in names if name not in settings.held_out_cases]
+    held_out = {normalised(name) for name in settings.held_out_cases}
+    held = [name for name in names if name in held_out]
+    free = [name for name in names if name not in held_out]
     test, validation = _sizes(len(held), len(free), settings, one_in_each)
     assigned: dict[str, Split] = dict.fromkeys(held, "test")
     assigned |= dict.fromkeys(free[:test], "test")

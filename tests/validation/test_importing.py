@@ -323,3 +323,39 @@ def test_reference_files_become_a_data_set_in_which_every_row_is_accounted_for(
     assert built.counts["rows_in"] == 1511
     assert built.counts["accepted"] > 1400
     assert built.counts["accepted"] + built.counts["quarantined"] == 1511
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_roles_may_be_named_in_either_language(tmp_path: Path, language: str) -> None:
+    names = {"en": ("Patient", "Doctor"), "zh": ("患者", "医生")}[language]
+    words = {"en": ENGLISH, "zh": CHINESE}[language]
+    said = [{"from": n, "value": w} for n, w in zip(names, words[:2], strict=True)]
+    record = conversation(tmp_path, {"conversations": said})
+    assert [m.role for m in record.messages] == ["user", "assistant"]
+
+
+def test_messages_that_stand_as_json_within_a_text_are_read_as_messages(tmp_path: Path) -> None:
+    assert conversation(tmp_path, {"messages": json.dumps(MESSAGES)}) == conversation(
+        tmp_path, {"messages": MESSAGES}
+    )
+    good, bad = ({"role": "assistant", "content": text} for text in (ENGLISH[1], "Go home."))
+    record = preference(
+        tmp_path,
+        {"prompt": ENGLISH[0], "chosen": json.dumps([good]), "rejected": json.dumps([bad])},
+    )
+    assert (record.chosen[0].content, record.rejected[0].content) == (ENGLISH[1], "Go home.")
+    plain = conversation(tmp_path, {"messages": "[1, 2] is what it says."})
+    assert plain.messages[0].content == "[1, 2] is what it says."
+
+
+def test_a_completion_that_repeats_the_prompt_without_its_system_message_is_cut(
+    tmp_path: Path,
+) -> None:
+    system = {"role": "system", "content": "Be kind."}
+    user, good = MESSAGES
+    bad = {"role": "assistant", "content": "Go home."}
+    record = preference(
+        tmp_path, {"prompt": [system, user], "chosen": [user, good], "rejected": [user, bad]}
+    )
+    assert [m.role for m in record.prompt] == ["system", "user"]
+    assert [m.role for m in record.chosen + record.rejected] == ["assistant", "assistant"]

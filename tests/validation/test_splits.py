@@ -107,3 +107,13 @@ def test_cases_by_split_names_every_split() -> None:
         "test": [],
     }
     assert list(cases_by_split({})) == list(SPLITS)
+
+
+def test_one_patient_written_in_several_ways_is_in_one_split() -> None:
+    ways = [case for n in range(30) for case in (f"P-{n}", f" p-{n}", f"\uff30-{n}")]
+    splits = assign_splits(english(ways), SplitSettings())
+    assert list(splits) == sorted(ways)
+    for n in range(30):
+        assert len({splits[f"P-{n}"], splits[f" p-{n}"], splits[f"\uff30-{n}"]}) == 1
+    held = SplitSettings(held_out_cases=("p-7",))
+    assert assign_splits(english(ways), held)["P-7"] == "test"
