@@ -13,7 +13,7 @@ from artifacts.progress import Progress
 from artifacts.step import Built, Workspace
 from datagen.cases import Case, read_library
 from datagen.conversation_checks import TalkCheckSettings, with_faults
-from datagen.errors import NothingToGenerate
+from datagen.errors import DamagedInput, NothingToGenerate
 from datagen.files import read_cases, read_conversations, write_lines
 from datagen.personas import FILE as PERSONAS_FILE
 from datagen.personas import draw_persona
@@ -170,7 +170,12 @@ def build_preferences(
     """
     folder = workspace.inputs["conversations"]
     cases = read_cases(folder)
-    talks = [t for t in read_conversations(folder) if t.language in access.endpoint.languages]
+    every = read_conversations(folder)
+    if strangers := sorted({talk.case_id for talk in every} - set(cases)):
+        raise DamagedInput(
+            f"{folder} lacks the cases {strangers}: generate the conversations again"
+        )
+    talks = [talk for talk in every if talk.language in access.endpoint.languages]
     places = find_places(talks, cases, settings, access.endpoint.style)
 
     async def pair(place: Place, speaker: Speaker) -> PreferencePair | Quarantined:
@@ -184,7 +189,8 @@ def build_preferences(
     write_lines(workspace.out / "failed.jsonl", failed)
     summary = _summary(meter, pairs, failed) | {
         "fault_types": dict(sorted(Counter(p.fault_type for p in pairs).items())),
-        "conversations": len(talks),
+        "conversations": len(every),
+        "without_pair_tried": len(every) - len({place.talk.record_id for place in places}),
     }
     return _built(meter, len(pairs), len(failed), summary)
 

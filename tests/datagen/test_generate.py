@@ -163,6 +163,31 @@ def test_an_artifact_without_its_files_is_named(access, workspace, tmp_path):
         build_preferences(PreferenceSettings(), access("http://127.0.0.1:9/v1"), place)
 
 
+def test_a_talk_of_a_case_that_the_artifact_lacks_is_named(access, workspace):
+    talks = workspace("talks")
+    with FakeLLM(ScriptPlayer()) as server:
+        build_conversations(SMALL, access(server.base_url), talks)
+    cases = (talks.out / "cases.jsonl").read_text().splitlines(keepends=True)
+    (talks.out / "cases.jsonl").write_text("".join(cases[1:]))
+    with pytest.raises(DamagedInput, match="lacks the cases"):
+        build_preferences(
+            PreferenceSettings(),
+            access("http://127.0.0.1:9/v1"),
+            workspace("pairs", conversations=talks.out),
+        )
+
+
+def test_talks_from_which_no_pair_is_tried_are_counted(access, workspace):
+    talks = workspace("talks")
+    pairs = workspace("pairs", conversations=talks.out)
+    settings = PreferenceSettings(turns_per_conversation=1)
+    with FakeLLM(ScriptPlayer()) as server:
+        build_conversations(SMALL, access(server.base_url), talks)
+        english = access(server.base_url, languages=("en",))
+        built = build_preferences(settings, english, pairs)
+    assert (built.summary["conversations"], built.summary["without_pair_tried"]) == (12, 6)
+
+
 def test_a_language_that_the_endpoint_cannot_talk_in_is_left_out(access, workspace):
     place = workspace()
     with FakeLLM(ScriptPlayer()) as server:
