@@ -197,7 +197,8 @@ def _said_by(talk: Conversation, role: str) -> Iterator[tuple[int, Message]]:
 
 
 def _came_out(fact: Fact, talk: Conversation) -> bool:
-    return any(
-        first_mention(m.content, fact.reveal_words if m.role == "user" else fact.topic_words)
-        for m in talk.messages
-    )
+    """Told by the patient, or asked for before the last turn: advice asks for nothing."""
+    told = any(first_claimed(m.content, fact.reveal_words) for _, m in _said_by(talk, "user"))
+    last = len(talk.messages) - 1
+    asked = (m.content for i, m in _said_by(talk, "assistant") if i != last)
+    return told or any(first_mention(text, fact.topic_words) for text in asked)

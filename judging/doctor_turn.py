@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from judging.claims import first_urged, statements
+from judging.claims import first_claimed, first_urged, statements
 from judging.rubric import Criterion, Judgement, Score
 from judging.speech import PATIENTS_SPEECH, find_label
 from judging.wording import count_questions, ends_properly, first_mention, similarity
@@ -189,5 +189,5 @@ def judge_doctor_turn(turn: DoctorTurn) -> Judgement:
 def _came_out(topic: Topic, history: tuple[Message, ...]) -> bool:
     """Told by the patient, or asked for by the doctor as often as it takes."""
     asked = [m for m in history if m.role != "user" and first_mention(m.content, topic.asked_by)]
-    told = any(m.role == "user" and first_mention(m.content, topic.told_by) for m in history)
+    told = any(m.role == "user" and first_claimed(m.content, topic.told_by) for m in history)
     return told or len(asked) >= topic.questions

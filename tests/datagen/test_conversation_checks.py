@@ -150,6 +150,28 @@ def test_too_little_of_what_must_be_asked_is_a_fault_and_zero_coverage_switches_
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_closing_advice_asks_for_nothing_although_it_names_the_topics(language):
+    case = case_of(language)
+    hum = {"en": "Tell me more, please.", "zh": "您接着说。"}[language]
+    topics = " ".join(word for fact in case.facts for word in fact.topic_words)
+    bare = talk_of(case, case.opening, hum, hum, f"{topics}. {case.disposition.advice}")
+    (fault,) = [f for f in check_talk(bare, case) if f.name == "must_ask_missed"]
+    assert fault.detail.startswith("0%")
+
+
+def test_a_fact_that_the_patient_denies_has_not_come_out():
+    case = next(c for c in LIBRARY if c.case_id == "en-chest-tightness-office")
+    denied = "I have never taken Viagra."
+    talk = talk_of(case, case.opening, "Tell me more.", denied, case.disposition.advice)
+    (fault,) = [
+        f
+        for f in check_talk(talk, case, TalkCheckSettings(must_ask_coverage=1.0))
+        if f.name == "must_ask_missed"
+    ]
+    assert "sildenafil" in fault.detail
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_talk_ends_with_the_doctor_and_is_not_cut_short(language):
     case = case_of(language)
     contents = [m.content for m in scripted_consultation(case).messages]
