@@ -18,7 +18,7 @@ from validation.text import LETTER, han_share, latin_share, repeated_share, widt
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-SIMILAR_MIN_WIDTH = 16
+SHORT_WIDTH = 16
 
 
 class TalkCheckSettings(Frozen):
@@ -64,9 +64,10 @@ def wrong_language(talk: Conversation, case: Case, settings: TalkCheckSettings) 
 
 
 def truncated(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
-    """Every turn ends where a sentence ends, and is no essay."""
+    """Every turn ends where a sentence ends, and is no essay; few words of a patient may do."""
     for index, message in enumerate(talk.messages):
-        if not ends_properly(message.content):
+        few_words = message.role == "user" and width(message.content) < SHORT_WIDTH
+        if not (few_words or ends_properly(message.content)):
             detail = f"breaks off: …{message.content[-30:]}"
             yield Fault(name="truncated", detail=detail, message_index=index)
         elif (size := width(message.content)) > settings.max_width:
@@ -90,7 +91,7 @@ def loop(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterato
         if repeated_share(message.content, settings.loop_gram) > settings.loop_share:
             yield Fault(name="loop", detail="turns in circles", message_index=index)
             continue
-        if width(message.content) < SIMILAR_MIN_WIDTH:
+        if width(message.content) < SHORT_WIDTH:
             continue
         for earlier, said in enumerate(talk.messages[:index]):
             if alike(said.content, message.content, settings.alike):

@@ -55,6 +55,16 @@ def test_a_broken_turn_is_found_where_it_stands(language, name, index, en, zh):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_terse_patient_needs_no_full_stop_but_whoever_says_more_does(language):
+    case = case_of(language)
+    few = {"en": "Three days", "zh": "三天了"}[language]
+    more = {"en": "It started three days ago and then", "zh": "三天前开始的，后来就"}[language]
+    assert "truncated" not in names(changed(case, 2, few), case)
+    assert "truncated" in names(changed(case, 2, more), case)
+    assert "truncated" in names(changed(case, 1, few), case)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_patient_may_not_name_the_diagnosis_before_the_doctor_did(language):
     case = case_of(language)
     name = case.diagnosis.names[0]
