@@ -11,7 +11,7 @@ from pydantic import Field
 
 from datagen.cases import Case, Fact
 from judging.claims import first_claimed, first_urged
-from judging.speech import DOCTORS_SPEECH, PATIENTS_SPEECH, find_label
+from judging.speech import DOCTORS_SPEECH, PATIENTS_SPEECH, find_outside_words
 from judging.wording import alike, ends_properly, first_mention
 from validation.schemas import Conversation, Fault, Frozen, Message
 from validation.text import LETTER, han_share, latin_share, repeated_share, width
@@ -75,11 +75,11 @@ def truncated(talk: Conversation, case: Case, settings: TalkCheckSettings) -> It
 
 
 def role_swap(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
-    """The patient does not examine or advise, the doctor does not complain, nobody labels."""
+    """The patient does not examine or advise, the doctor does not complain, nobody is a model."""
     for index, message in enumerate(talk.messages):
         foreign = DOCTORS_SPEECH if message.role == "user" else PATIENTS_SPEECH
-        label = find_label(message.content)
-        if match := label or foreign[case.language].search(message.content):
+        outside = find_outside_words(message.content)
+        if match := outside or foreign[case.language].search(message.content):
             who = "patient" if message.role == "user" else "doctor"
             detail = f"the {who} says {match.group().strip()!r}"
             yield Fault(name="role_swap", detail=detail, message_index=index)

@@ -38,6 +38,8 @@ MUST_HOLD = (
     *("right_language", "one_question", "acts"),
     *("no_repetition", "stays_doctor", "no_invented_finding"),
 )
+# What is wrong with a rewrite that is no doctor's turn with a clinical error in it.
+DEBRIS = {"right_language": "wrong_language", "stays_doctor": "role_swap"}
 
 Method = Literal["sampled", "typed_error"]
 
@@ -204,9 +206,10 @@ async def _typed_error(
         detail = f"the rewrite with {error.name} still asks something"
         return _quarantined(place, "not_rewritten", detail, (place.said, flawed))
     judged = judge(place, flawed)
-    lost = next((s for s in judged.scores if s.criterion.name == "right_language"), None)
-    if lost is not None and lost.value < 1.0:
-        return _quarantined(place, "wrong_language", lost.reason, (place.said, flawed))
+    lost = {s.criterion.name: s.reason for s in judged.scores if s.value < 1.0}
+    for criterion, fault in DEBRIS.items():
+        if criterion in lost:
+            return _quarantined(place, fault, lost[criterion], (place.said, flawed))
     # Rules see form and topic, not medicine: a flawed turn may score as well as a good one.
     margin = max(0.0, round(chosen.total - judged.total, 6))
     return _pair(place, place.said, flawed, error.name, margin, speaker)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from judging.claims import first_claimed, first_urged, statements
 from judging.rubric import Criterion, Judgement, Score
-from judging.speech import PATIENTS_SPEECH, find_label
+from judging.speech import PATIENTS_SPEECH, find_outside_words
 from judging.wording import count_questions, ends_properly, first_mention, similarity
 from validation.schemas import Frozen, Language, Message, NonBlank
 from validation.text import han_share, latin_share, repeated_share, width
@@ -120,8 +120,8 @@ def no_repetition(turn: DoctorTurn) -> Verdict | None:
 
 def stays_doctor(turn: DoctorTurn) -> Verdict | None:
     """The doctor speaks as the doctor, and for nobody else."""
-    if find_label(turn.candidate):
-        return 0.0, "writes somebody's label"
+    if find_outside_words(turn.candidate):
+        return 0.0, "writes a label, or speaks as a model"
     match = PATIENTS_SPEECH[turn.language].search(turn.candidate)
     return (0.0, f"speaks as a patient: {match.group()!r}") if match else (1.0, "")
 

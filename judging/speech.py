@@ -50,7 +50,20 @@ PATIENTS_SPEECH: dict[Language, re.Pattern[str]] = {
     ),
 }
 
+MODELS_SPEECH = re.compile(
+    r"\bas an? (?:AI|artificial intelligence|(?:large )?language model)\b"
+    r"|\bI(?:'m| am) (?:just |only )?an? (?:AI|(?:large )?language model)\b"
+    r"|\bI(?: can(?:no|')t|(?:'m| am) (?:not able|unable) to) (?:assist|help|comply)"
+    r"(?: you)? with (?:that|this|your request)\b"
+    r"|\bhere(?:'s| is) (?:the|a) (?:rewritten|rewrite|revised|flawed)\b"
+    r"|作为(?:一个|一名|一款)?(?:AI|人工智能|(?:大)?语言模型)|我(?:只)?是(?:一个|一名)?(?:AI|人工智能|语言模型)"
+    r"|(?:抱歉|对不起)[^。！？]{0,8}(?:无法|不能)(?:满足|提供|完成|协助|回答|按照)|改写后的(?:句子|回应|话)",
+    re.IGNORECASE,
+)
 
-def find_label(text: str) -> re.Match[str] | None:
-    """The label of a speaker or of a transcript within what somebody says, or None."""
-    return ROLE_LABEL.search(text) or TRANSCRIPT_LABEL.search(text)
+
+def find_outside_words(text: str) -> re.Match[str] | None:
+    """What nobody in the room would say: a label, or a model speaking as a model; or None."""
+    plain = text.replace("’", "'")
+    patterns = (ROLE_LABEL, TRANSCRIPT_LABEL, MODELS_SPEECH)
+    return next((match for p in patterns if (match := p.search(plain))), None)

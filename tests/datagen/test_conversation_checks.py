@@ -40,6 +40,8 @@ BROKEN_TURNS = [
     ("role_swap", 1, "I have been having terrible trouble.", "我的头也疼得厉害。"),
     ("role_swap", 2, "Hello, what brings you here today?", "您好，哪里不舒服？"),
     ("role_swap", 2, "Yes. Doctor asks: since when?", "有的。医生问：从什么时候开始？"),
+    ("role_swap", 1, "As an AI, I see no patients.", "作为一个人工智能，我看不了病。"),
+    ("role_swap", 2, "I'm sorry, I can’t help with that.", "抱歉，我无法提供帮助。"),
     ("role_swap", 2, "Yes. Fact: he is ill.", "有的。事实：他病了。"),
     ("role_swap", 2, "Yes. Doctor: And since when?", "有的。医生：从什么时候开始？"),
 ]

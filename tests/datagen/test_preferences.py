@@ -90,13 +90,17 @@ def test_a_typed_error_names_the_error_and_asks_for_it_in_the_talks_language(acc
         assert sum(line in text for line in described) == 1
 
 
-def test_a_rewrite_that_changes_nothing_or_the_language_is_no_pair(access):
+def test_a_rewrite_that_changes_nothing_or_the_language_or_refuses_is_no_pair(access):
     talk = scripted_consultation(case_of("en"))
     settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=1)
     said = talk.messages[usable_turns(talk, settings)[0]].content
     (same,), _ = pairs_of(access, lambda body: said, settings, [talk])
     assert same.fault == "not_rewritten"
     other = settings.model_copy(update={"seed": 1, "turns_per_conversation": 1})
+    refusal = "I'm sorry, but I can't help with that."
+    third = settings.model_copy(update={"seed": 2})
+    (refused,), _ = pairs_of(access, lambda body: refusal, third, [talk])
+    assert refused.fault == "role_swap"
     (foreign,), _ = pairs_of(access, lambda body: "这没什么要紧的。", other, [talk])
     assert foreign.fault == "wrong_language"
 
