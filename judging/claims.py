@@ -25,11 +25,14 @@ NOT_DUE_AFTER = re.compile(
     r" (?:be )?(?:needed|necessary|required)"
     r"|^[^，。！？；、]{0,4}(?:没必要|不必要|不需要)"
 )
+# "Don't wait to see if it settles" and "even if it settles" set no condition; 主要是 is no 要是.
+IF = r"(?<!even )(?<!see )\bif\b|\bunless\b|\bin case\b"
 CONDITION = re.compile(
-    r"\b(?:if|unless|in case|should (?:you|he|she|it|this|that|they))\b|\bonce\b|\bwhether\b"
-    r"|如果|要是|若|假如|万一|一旦|的话"
+    rf"{IF}|\bshould (?:you|he|she|it|this|that|they)\b"
+    r"|(?<!例)如果|(?<![主只需重首])要是|若(?!干)|假如|万一|一旦|(?<![我您你他她])的话"
 )
-CONDITION_AFTER = re.compile(r"^[^,，;；]{0,30}?\b(?:if|unless|in case)\b")
+CONDITION_AFTER = re.compile(rf"^(?:(?! and | but |, ?|[，;；]).){{0,30}}?(?:{IF})")
+HYPOTHESIS = re.compile(r"\bwhether\b|(?<!at )\bonce\b|\buntil\b|是不是|是否")
 LAST_CLAUSE = re.compile(r"(?:^|[,，])[^,，]*$")
 QUESTION_END = re.compile(r"[?？]\W*$")
 ASKED_FROM_THE_START = re.compile(
@@ -45,8 +48,9 @@ def first_claimed(text: str, phrases: Iterable[str]) -> str | None:
     "He is not drowsy" does not claim "drowsy"; a phrase that is itself a denial ("no fever")
     is claimed where it stands.
     """
+    plain = plain_text(text)
     for phrase in phrases:
-        for before, _ in _surroundings(text, phrase):
+        for before, _ in _surroundings(plain, phrase):
             if not DENIED_BEFORE.search(_clause(before)):
                 return phrase
     return None
@@ -58,8 +62,9 @@ def first_urged(text: str, phrases: Iterable[str]) -> str | None:
     "No ambulance is needed" denies it and "if it gets worse, call an ambulance" only sets a
     condition: neither urges the ambulance.
     """
+    plain = plain_text(text)
     for phrase in phrases:
-        for before, after in _surroundings(text, phrase):
+        for before, after in _surroundings(plain, phrase):
             clause = _clause(before)
             denied = DENIED_BEFORE.search(clause) or NOT_DUE_BEFORE.search(clause)
             conditional = CONDITION.search(before) or CONDITION_AFTER.search(after)
@@ -69,12 +74,12 @@ def first_urged(text: str, phrases: Iterable[str]) -> str | None:
 
 
 def statements(text: str) -> Iterator[str]:
-    """What a text states: its sentences without questions and what stands under a condition.
+    """What a text states: its sentences without questions, conditions and open matters.
 
     Of "it is the lungs, right?" and "it is the lungs, any fever?" the first clause is stated.
     """
     for sentence in SENTENCE.findall(plain_text(text)):
-        if CONDITION.search(sentence):
+        if CONDITION.search(sentence) or HYPOTHESIS.search(sentence):
             continue
         if not QUESTION_END.search(sentence):
             yield sentence
@@ -82,9 +87,11 @@ def statements(text: str) -> Iterator[str]:
             yield stated
 
 
-def _surroundings(text: str, phrase: str) -> Iterator[tuple[str, str]]:
+def _surroundings(plain: str, phrase: str) -> Iterator[tuple[str, str]]:
     """What stands before and after each mention of a phrase, within its sentence."""
-    for sentence in SENTENCE.findall(plain_text(text)):
+    if next(mentions(plain, phrase), None) is None:
+        return
+    for sentence in SENTENCE.findall(plain):
         for start, end in mentions(sentence, phrase):
             yield sentence[:start], sentence[end:]
 
