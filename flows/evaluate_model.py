@@ -24,6 +24,7 @@ from tasks.progress import plan
 from tasks.steps import StepReport
 
 BASE = "base"
+CHECKPOINT = "checkpoint_"
 
 
 @flow(name="evaluate_model", persist_result=False)
@@ -84,8 +85,9 @@ class Evaluations:
 
 def chain_of(store: Store, last: Manifest) -> list[Manifest]:
     """The checkpoints of a chain, the first stage first, by the last one's inputs."""
-    names = [name for name in last.inputs if name.startswith("checkpoint_")]
-    earlier = [store.resolve(f"checkpoint/{last.inputs[name].key}") for name in sorted(names)]
+    names = [name for name in last.inputs if name.startswith(CHECKPOINT)]
+    names.sort(key=lambda name: int(name.removeprefix(CHECKPOINT)))
+    earlier = [store.resolve(f"checkpoint/{last.inputs[name].key}") for name in names]
     return [*earlier, last]
 
 

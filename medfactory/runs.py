@@ -197,7 +197,7 @@ def clear_errors() -> tuple[type[BaseException], ...]:
     from evaluation.errors import EvaluationError
     from flows.overrides import SettingsError
     from judging.errors import JudgingError
-    from tasks.child import ChildCrashed, ChildError
+    from tasks.child import ChildCrashed, ChildError, ChildFailed
     from training.errors import TrainingError
     from validation.errors import RecordError
 
@@ -211,6 +211,7 @@ def clear_errors() -> tuple[type[BaseException], ...]:
         EvaluationError,
         SettingsError,
         ChildError,
+        ChildFailed,
         ChildCrashed,
         ServerFailed,
     )

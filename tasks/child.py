@@ -35,8 +35,12 @@ class ChildStopped(RuntimeError):
     """The run that asked for the child came to an end before the child did."""
 
 
+class ChildFailed(RuntimeError):
+    """The child ended with an error that nobody foresaw; the message holds the end of its log."""
+
+
 class ChildCrashed(RuntimeError):
-    """The child was killed or died without a word; trying again resumes its work."""
+    """The child was killed; trying again resumes its work."""
 
 
 stopping: ContextVar[threading.Event | None] = ContextVar("stopping", default=None)
@@ -96,7 +100,8 @@ def run_job(
 
     The child appends `{"done", "total", "unit", "note"}` lines to `state/progress.jsonl`
     and, where it fails with a clear error, writes `state/error.json` with `message`.
-    Raises ChildError for such an error and ChildCrashed for any other end.
+    Raises ChildError for such an error, ChildFailed for any other and ChildCrashed for a child
+    that a signal ended.
     """
     lines, error_file, log = state / "progress.jsonl", state / "error.json", state / "child.log"
     for stale in (lines, error_file):
@@ -115,10 +120,14 @@ def run_job(
     if error_file.is_file():
         raise ChildError(json.loads(error_file.read_text(encoding="utf-8"))["message"])
     tail = log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:]
+    if process.returncode > 0:
+        raise ChildFailed(
+            f"{module} ended with status {process.returncode} and an error that it has no remedy "
+            f"for. What was done is kept. Its log {log} ends:\n{tail}"
+        )
     raise ChildCrashed(
-        f"{module} ended with status {process.returncode} (negative: killed by that signal; -9 "
-        f"is often the kernel short of memory). The same command resumes it. Its log {log} ends:"
-        f"\n{tail}"
+        f"{module} was killed by signal {-process.returncode} (9 is often the kernel short of "
+        f"memory). The same command resumes it. Its log {log} ends:\n{tail}"
     )
 
 

@@ -71,7 +71,8 @@ def build_in_child(
     """Run a build function in a child and return what it says of its work.
 
     `threads`: how many the numerical libraries of the child may use.
-    Raises ChildError with the child's clear error, ChildCrashed where it died without one.
+    Raises ChildError with the child's clear error, ChildFailed with any other, ChildCrashed
+    where it was killed.
     """
     path = write_job(build, settings_type, settings, workspace)
     run_job("tasks.job", path, workspace.state, workspace.progress, child_environment(threads))

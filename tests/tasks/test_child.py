@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextvars import copy_context
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,11 +15,13 @@ from artifacts.progress import silent
 from tasks.child import (
     ChildCrashed,
     ChildError,
+    ChildFailed,
     ChildStopped,
     child_process,
     children_end_with_the_flow,
     run_job,
 )
+from tasks.steps import worth_retrying
 
 PARENT = """
 import sys, time
@@ -116,8 +119,16 @@ def test_a_clear_error_of_the_child_is_repeated(tmp_path, monkeypatch):
 
 def test_a_killed_child_is_told_apart_and_its_log_is_shown(tmp_path, monkeypatch):
     program = "print('step 7', flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
-    with pytest.raises(ChildCrashed, match=r"status -9(.|\n)*step 7"):
+    with pytest.raises(ChildCrashed, match=r"signal 9(.|\n)*step 7"):
         run_program(tmp_path, monkeypatch, program)
+
+
+def test_an_error_that_nobody_foresaw_is_no_crash_and_not_tried_again(tmp_path, monkeypatch):
+    with pytest.raises(ChildFailed, match=r"status 1(.|\n)*ZeroDivisionError"):
+        run_program(tmp_path, monkeypatch, "1 / 0\n")
+    for error, again in ((ChildFailed("x"), False), (ChildCrashed("x"), True)):
+        state = SimpleNamespace(result=lambda raise_on_failure, error=error: error)
+        assert worth_retrying(None, None, state) is again
 
 
 def test_a_job_in_another_thread_ends_when_the_flow_fails(tmp_path, monkeypatch):
