@@ -136,9 +136,16 @@ class Store:
             lock.release()
 
     def scratch(self, kind: str, key: str) -> Scratch:
-        """The scratch of a key, made if absent; what a killed attempt left is still there."""
+        """The scratch of a key: `out` empty, `state` as a killed attempt left it.
+
+        The caller holds the key's lock.
+        """
         scratch = Scratch(self.root / ".scratch" / f"{kind}-{key}")
-        scratch.out.mkdir(parents=True, exist_ok=True)
+        # Files of a killed attempt would be published too, and those that it had made
+        # read-only could not be written again.
+        if scratch.out.exists():
+            shutil.rmtree(scratch.out)
+        scratch.out.mkdir(parents=True)
         scratch.state.mkdir(exist_ok=True)
         return scratch
 

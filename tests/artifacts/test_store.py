@@ -122,6 +122,46 @@ def test_a_failed_build_publishes_nothing_and_its_state_is_there_for_the_next(tm
     assert list((tmp_path / ".scratch").iterdir()) == []
 
 
+def test_nothing_that_a_failed_build_wrote_is_published(tmp_path):
+    store = Store(tmp_path)
+
+    def fail(workspace: Workspace) -> Built:
+        (workspace.out / "half").write_text("old")
+        (workspace.out / "words.txt").write_text("old")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        ensure(store, make_step(build=fail))
+    ref = ensure(store, make_step()).ref
+    assert sorted(p.name for p in ref.folder.iterdir()) == ["manifest.json", "words.txt"]
+
+
+def test_a_run_killed_just_before_the_rename_leaves_nothing_in_the_way(tmp_path, monkeypatch):
+    store = Store(tmp_path / "killed")
+    rename = Path.rename
+
+    def die(path, target):
+        if path.name == "out":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(KeyboardInterrupt):
+        ensure(store, make_step())
+    (left,) = (tmp_path / "killed").glob(".scratch/*/out/words.txt")
+    assert left.stat().st_mode & 0o222 == 0
+    monkeypatch.undo()
+
+    def write_where_nothing_stands(workspace: Workspace) -> Built:
+        with (workspace.out / "words.txt").open("x") as stream:
+            stream.write("hello")
+        return Built()
+
+    killed = ensure(store, make_step(build=write_where_nothing_stands))
+    assert killed.ref.digest == ensure(Store(tmp_path / "whole"), make_step()).ref.digest
+    assert store.find("checkpoint", killed.ref.key) == killed.manifest
+
+
 def test_rows_that_do_not_add_up_are_an_error(tmp_path):
     counts = {"rows_in": 10, "accepted": 7, "quarantined": 2}
     with pytest.raises(RowsLost, match="10 rows came in, but 7 accepted \\+ 2 quarantined make 9"):
