@@ -118,15 +118,13 @@ def ensure(
     whatever the step's function raises; the scratch then stays for the next attempt.
     """
     started = time.monotonic()
-    try:
-        if found := store.find(step.kind, step.key):
-            return _reused(store, found, started)
-        damage = ""
-    except DamagedArtifact as error:
-        damage = f"rebuilt: {error}"
+    found, _ = _look_up(store, step)
+    if found:
+        return _reused(store, found, started)
     waiting = f"{step.name}: another process builds {step.kind}/{step.key[:12]}; waiting for it"
     with store.lock(step.kind, step.key, on_wait=lambda: say(waiting)):
-        if not damage and (found := store.find(step.kind, step.key)):
+        found, damage = _look_up(store, step)
+        if found:
             return _reused(store, found, started)
         reason = damage or why_rebuilt(store.manifests(), step.name, _fingerprint(step))
         say(f"{step.name}: {reason}")
@@ -135,6 +133,14 @@ def ensure(
             manifest = _build(step, scratch, progress)
             ref = store.publish(scratch, manifest)
     return Outcome(ref, manifest, "built", reason, time.monotonic() - started)
+
+
+def _look_up(store: Store, step: Step) -> tuple[Manifest | None, str]:
+    """The step's artifact if it can be used, and what is wrong with one that cannot."""
+    try:
+        return store.find(step.kind, step.key), ""
+    except DamagedArtifact as error:
+        return None, f"rebuilt: {error}"
 
 
 def _reused(store: Store, manifest: Manifest, started: float) -> Outcome:

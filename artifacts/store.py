@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from artifacts.digest import digest_file
 from artifacts.errors import DamagedArtifact, NoSpace, UnknownArtifact
@@ -53,22 +52,23 @@ class Store:
     def find(self, kind: str, key: str) -> Manifest | None:
         """The manifest of a published artifact, or None.
 
-        Raises DamagedArtifact where a file is missing or has another size than described.
+        Raises DamagedArtifact where the manifest cannot be read, or a file is missing or has
+        another size than described.
         """
         folder = self.root / kind / key
         path = folder / MANIFEST_NAME
-        if not path.is_file():
-            return None
         try:
             manifest = read_manifest(path)
-        except ValidationError as error:
-            raise DamagedArtifact(f"{path} cannot be read: {error}") from error
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DamagedArtifact(f"{path} cannot be read: {_first_line(error)}") from error
         for entry in manifest.files:
             file = folder / entry.path
             if not file.is_file() or file.stat().st_size != entry.size_bytes:
                 raise DamagedArtifact(
-                    f"{file} is missing or not {entry.size_bytes} bytes long: artifacts must not "
-                    f"be changed; remove the folder {folder} to have it built again"
+                    f"{file} is missing or not {entry.size_bytes} bytes long; artifacts must not "
+                    "be changed"
                 )
         return manifest
 
@@ -87,7 +87,7 @@ class Store:
         for path in self.root.glob(f"[!.]*/*/{MANIFEST_NAME}"):
             try:
                 found.append(read_manifest(path))
-            except (ValidationError, OSError):
+            except (ValueError, OSError):
                 continue
         yield from sorted(found, key=lambda m: (m.created_at, m.key))
 
@@ -224,6 +224,10 @@ def write_atomically(path: Path, text: str) -> None:
     _flush(temporary)
     temporary.rename(path)
     _flush(path.parent)
+
+
+def _first_line(error: ValueError) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _flush(path: Path) -> None:

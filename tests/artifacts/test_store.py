@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,37 @@ def test_an_artifact_with_a_missing_file_is_built_again(tmp_path):
     assert outcome.status == "built"
     assert "words.txt is missing" in outcome.reason
     assert (ref.folder / "words.txt").read_text() == "hello"
+
+
+def test_an_artifact_with_an_unreadable_manifest_is_built_again_and_stops_no_other(tmp_path):
+    store = Store(tmp_path)
+    ref = ensure(store, make_step()).ref
+    (ref.folder / "manifest.json").write_bytes(b"\xff\x00 half a page of a lost disk")
+    assert ensure(store, make_step(Settings(beta=0.2))).status == "built"
+    outcome = ensure(store, make_step())
+    assert outcome.reason.startswith("rebuilt: ")
+    assert "manifest.json cannot be read" in outcome.reason
+    assert ensure(store, make_step()).status == "reused"
+
+
+def test_two_who_find_the_same_damage_build_once(tmp_path):
+    store = Store(tmp_path)
+    ref = ensure(store, make_step()).ref
+    (ref.folder / "words.txt").unlink()
+    both_have_looked = threading.Barrier(2)
+
+    def build(workspace: Workspace) -> Built:
+        both_have_looked.wait(30)
+        (workspace.out / "words.txt").write_text("hello")
+        return Built()
+
+    def wait(said: str) -> None:
+        if "waiting" in said:
+            both_have_looked.wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(ensure, store, make_step(build=build), say=wait) for _ in range(2)]
+        assert sorted(task.result(60).status for task in tasks) == ["built", "reused"]
 
 
 def test_verify_finds_a_changed_byte_of_equal_length(tmp_path):
