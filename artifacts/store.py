@@ -7,6 +7,7 @@ A step builds under `.scratch/`, in two folders: `out` (what will be published) 
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -181,18 +182,12 @@ class Store:
             raise ValueError(f"older_than_seconds must be 0 or more, got {older_than_seconds}")
         freed_bytes = 0
         for folder in (self.root / ".scratch").glob("*"):
-            newest = max(p.stat().st_mtime for p in (folder, *folder.rglob("*")))
-            if time.time() - newest < older_than_seconds:
-                continue
-            lock = FileLock(self.root / ".locks" / f"{folder.name}.lock")
+            # Only under its lock does a scratch hold still enough to be looked at.
             try:
-                lock.acquire(timeout=0)
+                with FileLock(self.root / ".locks" / f"{folder.name}.lock", timeout=0):
+                    freed_bytes += _remove_if_old(folder, older_than_seconds)
             except Timeout:
                 continue
-            with lock:
-                freed_bytes += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-                shutil.rmtree(folder)
-            lock.release()
         return freed_bytes
 
 
@@ -224,6 +219,17 @@ def write_atomically(path: Path, text: str) -> None:
     _flush(temporary)
     temporary.rename(path)
     _flush(path.parent)
+
+
+def _remove_if_old(folder: Path, older_than_seconds: float) -> int:
+    """Remove a folder in which nothing is younger; returns the bytes freed."""
+    if not folder.is_dir():
+        return 0  # published since it was listed
+    found = [p.lstat() for p in (folder, *folder.rglob("*"))]
+    if time.time() - max(s.st_mtime for s in found) < older_than_seconds:
+        return 0
+    shutil.rmtree(folder)
+    return sum(s.st_size for s in found if stat.S_ISREG(s.st_mode))
 
 
 def _first_line(error: ValueError) -> str:

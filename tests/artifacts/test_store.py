@@ -279,6 +279,27 @@ def test_sweep_removes_dead_scratch_and_leaves_what_is_being_built(tmp_path):
     assert alive.root.exists()
 
 
+def test_sweep_beside_a_build_that_makes_and_removes_files_looks_away(tmp_path):
+    store = Store(tmp_path)
+    scratch = store.scratch("checkpoint", "alive")
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            for i in range(50):
+                (scratch.out / f"{i}").touch()
+            for i in range(50):
+                (scratch.out / f"{i}").unlink()
+
+    with store.lock("checkpoint", "alive"), ThreadPoolExecutor(1) as pool:
+        building = pool.submit(churn)
+        try:
+            assert all(store.sweep() == 0 for _ in range(1000))
+        finally:
+            done.set()
+        building.result(30)
+
+
 def slow_build(root: str, ready: str) -> None:
     def build(workspace: Workspace) -> Built:
         with (Path(root) / "builds").open("a") as log:
