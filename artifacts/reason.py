@@ -11,25 +11,32 @@ SHOWN_CHARACTERS = 40
 
 
 def why_rebuilt(
-    manifests: Iterable[Manifest], step_name: str, fingerprint: dict[str, JsonValue]
+    manifests: Iterable[Manifest],
+    step_name: str,
+    fingerprint: dict[str, JsonValue],
+    every_setting: dict[str, JsonValue],
 ) -> str:
     """One line: "new: first artifact of this step" or "rebuilt: dpo.beta 0.1 → 0.2".
 
     The nearest earlier artifact is the one with the fewest differences, the newest of those.
-    `fingerprint` holds `step_version`, `settings` (without neutral ones) and `inputs`.
+    `fingerprint` holds `step_version`, `settings` (without neutral ones) and `inputs`;
+    `every_setting` the neutral ones too, as manifests do.
     """
     wanted = _flat(fingerprint)
+    known = wanted.keys() | _flat({"settings": every_setting}).keys()
     best: list[str] | None = None
     for manifest in manifests:
         if manifest.step != step_name:
             continue
-        changes = _changes(step_name, _flat(_earlier(manifest)), wanted)
+        earlier = _flat(_earlier(manifest))
+        gone = {name: None for name, old in earlier.items() if name not in known and old is not None}
+        changes = _changes(step_name, earlier, wanted | gone)
         if best is None or len(changes) <= len(best):
             best = changes
     if best is None:
         return "new: first artifact of this step"
     if not best:
-        return "rebuilt: the earlier artifact was removed"
+        return "rebuilt: the step's settings have other fields than they had"
     more = f" (+{len(best) - SHOWN_CHANGES} more)" if len(best) > SHOWN_CHANGES else ""
     return "rebuilt: " + ", ".join(best[:SHOWN_CHANGES]) + more
 
@@ -49,15 +56,15 @@ def _changes(
     changes = []
     for name in sorted(wanted, key=lambda n: (not n.startswith("inputs."), n)):
         old, new = earlier.get(name), wanted[name]
-        if name in earlier and old == new:
+        if old == new:
             continue
         if name.startswith("inputs."):
-            changes.append(f"input {name.removeprefix('inputs.')} changed")
+            change = "gone" if new is None else "changed" if old else "added"
+            changes.append(f"input {name.removeprefix('inputs.')} {change}")
         else:
             label = f"{step_name}.{name.removeprefix('settings.')}"
             changes.append(f"{label} {_short(old)} → {_short(new)}")
-    gone = [n for n in earlier if n not in wanted and n.startswith("inputs.")]
-    return changes + [f"input {name.removeprefix('inputs.')} gone" for name in gone]
+    return changes
 
 
 def _short(value: JsonValue) -> str:

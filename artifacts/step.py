@@ -126,7 +126,7 @@ def ensure(
         found, damage = _look_up(store, step)
         if found:
             return _reused(store, found, started)
-        reason = damage or why_rebuilt(store.manifests(), step.name, _fingerprint(step))
+        reason = damage or _why_rebuilt(store, step)
         say(f"{step.name}: {reason}")
         with full_disk_is_named(store.root):
             scratch = store.scratch(step.kind, step.key)
@@ -207,9 +207,11 @@ def _account_for_rows(step_name: str, counts: dict[str, int]) -> None:
         )
 
 
-def _fingerprint(step: Step) -> dict[str, JsonValue]:
-    return {
+def _why_rebuilt(store: Store, step: Step) -> str:
+    fingerprint: dict[str, JsonValue] = {
         "step_version": step.version,
         "settings": keyed_settings(step.settings),
         "inputs": {name: ref.digest for name, ref in step.inputs.items()},
     }
+    every_setting = step.settings.model_dump(mode="json")
+    return why_rebuilt(store.manifests(), step.name, fingerprint, every_setting)
