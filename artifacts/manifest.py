@@ -128,14 +128,24 @@ def now() -> datetime:
 
 @cache
 def code_version() -> str:
-    """The commit of this checkout, marked `+changes` where files differ; else the version."""
+    """The commit of this checkout, marked `+changes` where files differ; else the version.
+
+    "unknown" where neither is known: it is asked after the work, and must not undo it.
+    """
     root = Path(__file__).resolve().parents[1]
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
         dirty = "+changes" if _git(root, "status", "--porcelain") else ""
     except (OSError, subprocess.CalledProcessError):
-        return metadata.version("medfactory")
+        return _installed_version() or "unknown"
     return commit + dirty
+
+
+def _installed_version() -> str | None:
+    try:
+        return metadata.version("medfactory")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -29,7 +29,9 @@ def why_rebuilt(
         if manifest.step != step_name:
             continue
         earlier = _flat(_earlier(manifest))
-        gone = {name: None for name, old in earlier.items() if name not in known and old is not None}
+        gone = {
+            name: None for name, old in earlier.items() if name not in known and old is not None
+        }
         changes = _changes(step_name, earlier, wanted | gone)
         if best is None or len(changes) <= len(best):
             best = changes

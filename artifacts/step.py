@@ -91,7 +91,7 @@ class Outcome:
 
 
 def keyed_settings(settings: BaseModel) -> dict[str, JsonValue]:
-    """A model's settings without the fields declared result-neutral.
+    """A model's settings without the fields declared result-neutral, at any depth.
 
     A field is neutral when declared `Field(json_schema_extra={"result_neutral": True})`.
     """
@@ -101,9 +101,20 @@ def keyed_settings(settings: BaseModel) -> dict[str, JsonValue]:
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get(NEUTRAL):
             continue
-        value = getattr(settings, name)
-        kept[name] = keyed_settings(value) if isinstance(value, BaseModel) else dumped[name]
+        kept[name] = _keyed(getattr(settings, name), dumped[name])
     return kept
+
+
+def _keyed(value: object, dumped: JsonValue) -> JsonValue:
+    """A dumped value without the neutral fields of the models in it."""
+    if isinstance(value, BaseModel):
+        return keyed_settings(value)
+    if isinstance(value, list | tuple) and isinstance(dumped, list):
+        return [_keyed(inner, text) for inner, text in zip(value, dumped, strict=True)]
+    if isinstance(value, Mapping) and isinstance(dumped, dict):
+        pairs = zip(value.values(), dumped.items(), strict=True)
+        return {name: _keyed(inner, text) for inner, (name, text) in pairs}
+    return dumped
 
 
 def ensure(

@@ -111,8 +111,9 @@ class Store:
         """Read every file of an artifact again. Raises DamagedArtifact where one changed."""
         folder = self.root / manifest.kind / manifest.key
         for entry in manifest.files:
-            if digest_file(folder / entry.path) != entry.digest:
-                raise DamagedArtifact(f"{folder / entry.path} is not what was published")
+            file = folder / entry.path
+            if not file.is_file() or digest_file(file) != entry.digest:
+                raise DamagedArtifact(f"{file} is not what was published")
 
     @contextmanager
     def lock(
@@ -170,6 +171,7 @@ class Store:
             shutil.rmtree(target)
         scratch.out.rename(target)
         _flush(target.parent)
+        _flush(self.root)
         shutil.rmtree(scratch.root)
         return self.ref(manifest)
 

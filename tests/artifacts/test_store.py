@@ -1,4 +1,3 @@
-import errno
 import multiprocessing
 import os
 import signal
@@ -10,163 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, Field
 
 from artifacts.digest import digest_file
-from artifacts.errors import DamagedArtifact, NoSpace, RowsLost, UnknownArtifact
+from artifacts.errors import DamagedArtifact, UnknownArtifact
 from artifacts.lineage import ancestors, descendants
-from artifacts.manifest import ArtifactRef
-from artifacts.step import Built, Step, Workspace, ensure
+from artifacts.step import Built, Workspace, ensure
 from artifacts.store import Store
-
-
-class Settings(BaseModel):
-    beta: float = 0.1
-    words: str = "hello"
-    workers: int = Field(2, json_schema_extra={"result_neutral": True})
-
-
-def write_words(settings: Settings):
-    def build(workspace: Workspace) -> Built:
-        (workspace.out / "words.txt").write_text(settings.words)
-        return Built(counts={"words": 1})
-
-    return build
-
-
-def make_step(settings=None, inputs=None, build=None, name="dpo", version=1) -> Step:
-    settings = settings or Settings()
-    return Step(name, version, "checkpoint", settings, inputs or {}, build or write_words(settings))
-
-
-def test_the_second_request_for_a_step_reuses_the_first_ones_artifact(tmp_path):
-    store = Store(tmp_path)
-    first = ensure(store, make_step())
-    second = ensure(store, make_step(build=lambda workspace: pytest.fail("built again")))
-    assert (first.status, second.status) == ("built", "reused")
-    assert first.ref == second.ref
-    assert (second.ref.folder / "words.txt").read_text() == "hello"
-
-
-def test_a_changed_setting_is_named_as_the_reason(tmp_path):
-    store = Store(tmp_path)
-    assert ensure(store, make_step()).reason == "new: first artifact of this step"
-    outcome = ensure(store, make_step(Settings(beta=0.2)))
-    assert outcome.reason == "rebuilt: dpo.beta 0.1 → 0.2"
-
-
-def test_the_reason_compares_with_the_nearest_earlier_artifact(tmp_path):
-    store = Store(tmp_path)
-    ensure(store, make_step(Settings(beta=0.1, words="a")))
-    ensure(store, make_step(Settings(beta=0.5, words="b")))
-    assert ensure(store, make_step(Settings(beta=0.1, words="b"))).reason.count("→") == 1
-
-
-def test_a_changed_input_is_named_as_the_reason(tmp_path):
-    store = Store(tmp_path)
-    old, new = (ArtifactRef(kind="k", key=d, digest=d, location="") for d in ("a", "b"))
-    ensure(store, make_step(inputs={"dataset": old}))
-    outcome = ensure(store, make_step(inputs={"dataset": new}))
-    assert outcome.reason == "rebuilt: input dataset changed"
-
-
-def test_an_input_that_comes_or_goes_is_named_as_the_reason(tmp_path):
-    store = Store(tmp_path)
-    cases = ArtifactRef(kind="k", key="a", digest="a", location="")
-    ensure(store, make_step())
-    assert ensure(store, make_step(inputs={"cases": cases})).reason == "rebuilt: input cases added"
-    ensure(store, make_step(inputs={"cases": cases}, name="rm"))
-    assert ensure(store, make_step(name="rm")).reason == "rebuilt: input cases gone"
-
-
-class Library(BaseModel):
-    cases: dict[str, str] = {}
-    extra: Settings | None = None
-    parts: tuple[Settings, ...] = ()
-
-
-def test_a_setting_that_is_gone_is_named_as_the_reason(tmp_path):
-    store = Store(tmp_path)
-    both, one = Library(cases={"a": "1", "b": "2"}), Library(cases={"a": "1"})
-    ensure(store, make_step(both, build=lambda workspace: Built()))
-    outcome = ensure(store, make_step(one, build=lambda workspace: Built()))
-    assert outcome.reason == "rebuilt: dpo.cases.b 2 → (unset)"
-
-
-def test_a_group_of_settings_that_is_left_out_is_named_by_what_it_held(tmp_path):
-    store = Store(tmp_path)
-    ensure(store, make_step(Library(extra=Settings()), build=lambda workspace: Built()))
-    outcome = ensure(store, make_step(Library(), build=lambda workspace: Built()))
-    assert "dpo.extra.beta 0.1 → (unset)" in outcome.reason
-    assert "(unset) → (unset)" not in outcome.reason
-
-
-def test_a_raised_version_rebuilds_and_says_so(tmp_path):
-    store = Store(tmp_path)
-    ensure(store, make_step())
-    assert ensure(store, make_step(version=2)).reason == "rebuilt: dpo.step_version 1 → 2"
-
-
-def test_a_neutral_setting_changes_no_key():
-    assert make_step(Settings(workers=8)).key == make_step(Settings(workers=1)).key
-    assert make_step(Settings(beta=0.3)).key != make_step(Settings(beta=0.4)).key
-
-
-def test_equal_content_from_other_settings_leaves_the_steps_below_alone(tmp_path):
-    store = Store(tmp_path)
-    one = ensure(store, make_step(Settings(beta=0.1)))
-    two = ensure(store, make_step(Settings(beta=0.2)))
-    assert one.ref.key != two.ref.key
-    assert one.ref.digest == two.ref.digest
-
-
-def test_volatile_files_stay_out_of_the_content_digest(tmp_path):
-    def build_with(noise: str):
-        def build(workspace: Workspace) -> Built:
-            (workspace.out / "docs").mkdir(exist_ok=True)
-            (workspace.out / "docs" / "time.html").write_text(noise)
-            (workspace.out / "rows.txt").write_text("rows")
-            return Built(volatile=("docs/**",))
-
-        return build
-
-    one = ensure(Store(tmp_path / "1"), make_step(build=build_with("10:00")))
-    two = ensure(Store(tmp_path / "2"), make_step(build=build_with("11:00")))
-    assert one.ref.digest == two.ref.digest
-
-
-def test_a_failed_build_publishes_nothing_and_its_state_is_there_for_the_next(tmp_path):
-    store = Store(tmp_path)
-
-    def fail(workspace: Workspace) -> Built:
-        (workspace.state / "checkpoint").write_text("half")
-        raise RuntimeError("power cut")
-
-    def go_on(workspace: Workspace) -> Built:
-        (workspace.out / "weights").write_text((workspace.state / "checkpoint").read_text())
-        return Built()
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        ensure(store, make_step(build=fail))
-    assert list(store.manifests()) == []
-    outcome = ensure(store, make_step(build=go_on))
-    assert (outcome.ref.folder / "weights").read_text() == "half"
-    assert outcome.manifest.attempts == 2
-    assert list((tmp_path / ".scratch").iterdir()) == []
-
-
-def test_nothing_that_a_failed_build_wrote_is_published(tmp_path):
-    store = Store(tmp_path)
-
-    def fail(workspace: Workspace) -> Built:
-        (workspace.out / "half").write_text("old")
-        (workspace.out / "words.txt").write_text("old")
-        raise RuntimeError("power cut")
-
-    with pytest.raises(RuntimeError):
-        ensure(store, make_step(build=fail))
-    ref = ensure(store, make_step()).ref
-    assert sorted(p.name for p in ref.folder.iterdir()) == ["manifest.json", "words.txt"]
+from tests.artifacts.steps import Settings, make_step
 
 
 def test_a_run_killed_just_before_the_rename_leaves_nothing_in_the_way(tmp_path, monkeypatch):
@@ -195,55 +44,6 @@ def test_a_run_killed_just_before_the_rename_leaves_nothing_in_the_way(tmp_path,
     assert store.find("checkpoint", killed.ref.key) == killed.manifest
 
 
-def test_rows_that_do_not_add_up_are_an_error(tmp_path):
-    counts = {"rows_in": 10, "accepted": 7, "quarantined": 2}
-    with pytest.raises(RowsLost, match="10 rows came in, but 7 accepted \\+ 2 quarantined make 9"):
-        ensure(Store(tmp_path), make_step(build=lambda workspace: Built(counts=counts)))
-
-
-def test_an_artifact_with_a_missing_file_is_built_again(tmp_path):
-    store = Store(tmp_path)
-    ref = ensure(store, make_step()).ref
-    (ref.folder / "words.txt").unlink()
-    with pytest.raises(DamagedArtifact, match=r"words\.txt is missing"):
-        store.find("checkpoint", ref.key)
-    outcome = ensure(store, make_step())
-    assert outcome.status == "built"
-    assert "words.txt is missing" in outcome.reason
-    assert (ref.folder / "words.txt").read_text() == "hello"
-
-
-def test_an_artifact_with_an_unreadable_manifest_is_built_again_and_stops_no_other(tmp_path):
-    store = Store(tmp_path)
-    ref = ensure(store, make_step()).ref
-    (ref.folder / "manifest.json").write_bytes(b"\xff\x00 half a page of a lost disk")
-    assert ensure(store, make_step(Settings(beta=0.2))).status == "built"
-    outcome = ensure(store, make_step())
-    assert outcome.reason.startswith("rebuilt: ")
-    assert "manifest.json cannot be read" in outcome.reason
-    assert ensure(store, make_step()).status == "reused"
-
-
-def test_two_who_find_the_same_damage_build_once(tmp_path):
-    store = Store(tmp_path)
-    ref = ensure(store, make_step()).ref
-    (ref.folder / "words.txt").unlink()
-    both_have_looked = threading.Barrier(2)
-
-    def build(workspace: Workspace) -> Built:
-        both_have_looked.wait(30)
-        (workspace.out / "words.txt").write_text("hello")
-        return Built()
-
-    def wait(said: str) -> None:
-        if "waiting" in said:
-            both_have_looked.wait(30)
-
-    with ThreadPoolExecutor(2) as pool:
-        tasks = [pool.submit(ensure, store, make_step(build=build), say=wait) for _ in range(2)]
-        assert sorted(task.result(60).status for task in tasks) == ["built", "reused"]
-
-
 def test_verify_finds_a_changed_byte_of_equal_length(tmp_path):
     store = Store(tmp_path)
     outcome = ensure(store, make_step())
@@ -253,30 +53,14 @@ def test_verify_finds_a_changed_byte_of_equal_length(tmp_path):
     file.write_text("jello")
     with pytest.raises(DamagedArtifact, match="not what was published"):
         store.verify(outcome.manifest)
+    file.unlink()
+    with pytest.raises(DamagedArtifact, match="not what was published"):
+        store.verify(outcome.manifest)
 
 
 def test_published_files_are_read_only(tmp_path):
     ref = ensure(Store(tmp_path), make_step()).ref
     assert (ref.folder / "words.txt").stat().st_mode & 0o222 == 0
-
-
-def test_a_full_disk_says_where_and_what_to_do(tmp_path):
-    def fill(workspace: Workspace) -> Built:
-        raise OSError(errno.ENOSPC, "No space left on device", str(workspace.out / "big"))
-
-    with pytest.raises(NoSpace, match=r"is full .* while writing .*big.*type the same command"):
-        ensure(Store(tmp_path), make_step(build=fill))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_really_full_device_is_named(tmp_path):
-    def fill(workspace: Workspace) -> Built:
-        (workspace.out / "rows").symlink_to("/dev/full")
-        (workspace.out / "rows").write_text("rows")
-        return Built()
-
-    with pytest.raises(NoSpace):
-        ensure(Store(tmp_path), make_step(build=fill))
 
 
 def test_lineage_goes_up_to_the_sources_and_down_to_the_models(tmp_path):
@@ -384,7 +168,8 @@ def test_the_one_who_waits_for_a_lock_is_told(tmp_path):
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.02, 0.05, 0.1])
 def test_a_build_killed_at_any_moment_leaves_no_artifact_without_its_files(tmp_path, delay_seconds):
     program = (
-        "import sys; from pathlib import Path; from tests.artifacts.test_store import *\n"
+        "import sys; from pathlib import Path; from artifacts.step import Built, ensure\n"
+        "from artifacts.store import Store; from tests.artifacts.steps import make_step\n"
         "def build(w):\n"
         "    print('building', flush=True)\n"
         "    for i in range(300): (w.out / f'{i:03}').write_text(str(i) * 100)\n"
