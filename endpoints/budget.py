@@ -172,9 +172,17 @@ class Budget:
         # As much again as is in use, so that a start with hundreds at once takes few leases.
         spare = worst * max(RESERVATIONS_PER_LEASE, self._in_flight) if self._in_flight else 0
         scope, ident = self.scope, self._id
-        grant: _Grant = await self.journal.write(
-            lambda c: _take_lease(c, ident, scope, least, least + spare, cap)
+        taking = asyncio.ensure_future(
+            self.journal.write(lambda c: _take_lease(c, ident, scope, least, least + spare, cap))
         )
+        try:
+            grant: _Grant = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # What the ledger grants all the same must not be lost: others would wait for it.
+            grant = await taking
+            self._available += grant.amount
+            self._return_surplus(worst)
+            raise
         self._available += grant.amount
         if grant.amount:
             return

@@ -12,7 +12,13 @@ from typing import Self
 from endpoints import verdicts
 from endpoints.budget import Budget
 from endpoints.concurrency import AdaptiveLimit, Breaker, Clock, SystemClock
-from endpoints.errors import ConfigurationError, EndpointError, FaultName, FaultyCompletion
+from endpoints.errors import (
+    ConfigurationError,
+    EndpointError,
+    FaultName,
+    FaultyCompletion,
+    JournalFailed,
+)
 from endpoints.faults import POLICIES, backoff_seconds
 from endpoints.journal import Entry, Journal
 from endpoints.purchase import Purchase, deliver, is_final
@@ -208,6 +214,9 @@ class Client:
         epoch = await self._limit.acquire()
         try:
             reserved = await self.budget.reserve(worst)
+            if self._ended is not None:  # while this one stood in the queue
+                self.budget.release(reserved)
+                raise self._ended
             answer, seconds = await self._send(purchase, reserved, worst, epoch)
         finally:
             self._limit.release()
@@ -218,8 +227,13 @@ class Client:
             self.tally.faults[answer.fault] += 1
             purchase.draws += 1
         entry = purchase.entry(answer, seconds, settings.name)
+        charge = self.budget.settle(reserved, cost)
         try:
-            await self.journal.put(entry, also=self.budget.settle(reserved, cost))
+            await self.journal.put(entry, also=charge)
+        except JournalFailed as failed:
+            self._ended = failed  # what cannot be kept must not be bought
+            self.journal.write_soon(charge)  # the money is gone all the same
+            raise
         finally:
             purchase.sent = False
         return entry

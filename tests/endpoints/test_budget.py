@@ -121,6 +121,22 @@ def test_a_reservation_waits_for_money_that_others_may_give_back(journal):
     assert asyncio.run(run()) == 500_000_000
 
 
+def test_a_reservation_that_is_cancelled_while_the_ledger_is_asked_keeps_no_money(journal):
+    async def run():
+        with Budget(journal, 1.0) as budget:
+            asking = asyncio.create_task(budget.reserve(0.6))
+            await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            budget.release(await asyncio.wait_for(budget.reserve(0.6), 10))
+        await journal.write(lambda connection: None)  # what was closed is now written
+
+    asyncio.run(run())
+    now = spent(journal)
+    assert (now.unconfirmed_usd, now.leased_usd) == (0.0, 0.0)
+
+
 def test_the_lease_of_a_dead_process_counts_as_spent(tmp_path):
     path = tmp_path / "journal.sqlite"
 

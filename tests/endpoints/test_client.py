@@ -10,6 +10,7 @@ from endpoints.errors import (
     ConfigurationError,
     EndpointDown,
     FaultyCompletion,
+    JournalFailed,
     KeyMissing,
     KeyRefused,
     ModelUnknown,
@@ -296,6 +297,37 @@ def test_an_account_without_money_ends_the_run(journal):
         with pytest.raises(QuotaExhausted, match="Top it up"):
             asyncio.run(ask(endpoint(server.base_url), journal, question()))
         assert len(server.requests) == 1
+
+
+def ends_of(server, journal, count, **changes):
+    """What becomes of so many requests that are asked one after another."""
+
+    async def run():
+        with Budget(journal, 1.0) as budget:
+            settings = endpoint(server.base_url, max_in_flight=1, **changes)
+            async with Client(settings, journal, budget, {}, SkippingClock()) as client:
+                asked = (client.complete(short(f"q{i}")) for i in range(count))
+                return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def test_nothing_more_is_sent_once_the_run_has_ended(journal):
+    with FakeLLM(faults=["quota"]) as server:
+        ends = ends_of(server, journal, 20)
+        assert len(server.requests) == 1
+    assert all(isinstance(end, QuotaExhausted) for end in ends)
+
+
+def test_nothing_more_is_bought_when_answers_cannot_be_kept(journal):
+    asyncio.run(journal.write(lambda c: c.execute("PRAGMA max_page_count = 1")))
+    with FakeLLM(reply=lambda body: "x" * 1_000_000) as server:
+        ends = ends_of(server, journal, 20)
+        assert len(server.requests) == 1
+        billed_usd = server.billed_prompt_tokens * 1e-6 + server.billed_completion_tokens * 2e-6
+    assert all(isinstance(end, JournalFailed) for end in ends)
+    with Budget(journal) as budget:
+        assert budget.spending().spent_usd == pytest.approx(billed_usd, abs=1e-8)
 
 
 def test_an_endpoint_without_a_price_is_refused_before_the_first_call(journal):
