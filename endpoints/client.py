@@ -117,11 +117,11 @@ class Client:
                 f"'{self.settings.model}' (revision '{self.settings.revision}')"
             )
         purchase = self._purchases.get(request.digest)
-        if purchase is not None and purchase.task is not None:
+        if purchase is not None and purchase.task is not None and not purchase.task.cancelling():
             completion = await self._wait(purchase)
             self.tally.joined += 1
             return completion.model_copy(update={"from_journal": True})
-        if (entry := self.journal.get(request.digest)) is not None and is_final(entry):
+        if (entry := self.journal.get(request.digest)) is not None and self._is_final(entry):
             self.tally.reused += 1
             return deliver(entry, from_journal=True)
         purchase = Purchase(request)
@@ -168,7 +168,8 @@ class Client:
                 purchase.task.cancel()
 
     def _forget(self, digest: str, task: asyncio.Task[Completion]) -> None:
-        self._purchases.pop(digest, None)
+        if (purchase := self._purchases.get(digest)) is not None and purchase.task is task:
+            del self._purchases[digest]
         if not task.cancelled():
             task.exception()  # seen, also where nobody waits any more
 
@@ -181,7 +182,7 @@ class Client:
             pause = min(2 * pause, CLAIM_POLL_MOST_SECONDS)
         try:
             if (entry := self.journal.get(digest)) is not None:
-                if is_final(entry):
+                if self._is_final(entry):
                     self.tally.joined += 1
                     return deliver(entry, from_journal=True)
                 purchase.resume(entry)
@@ -202,9 +203,13 @@ class Client:
                 seconds = backoff_seconds(purchase.met.total() or 1, self._dice)
                 await self._clock.sleep(0.0 if failed.retry_after_seconds else seconds)
                 continue
-            if is_final(entry):
+            if self._is_final(entry):
                 self.tally.bought += 1
                 return deliver(entry, from_journal=False)
+            await self._clock.sleep(backoff_seconds(purchase.draws, self._dice))
+
+    def _is_final(self, entry: Entry) -> bool:
+        return is_final(entry, self.settings.max_attempts)
 
     async def _attempt(self, purchase: Purchase) -> Entry:
         """Send once, and store what came. Raises AttemptFailed where nothing usable came."""
@@ -282,10 +287,12 @@ class Client:
         if policy.attempts == 1:
             self._breaker.succeeded()  # it judged this one request; so it lives
         elif self._breaker.failed(fault, failed.reached, purchase.request.digest):
-            self._ended = verdicts.down(self.settings, failed.detail, failed.reached)
+            self._ended = verdicts.given_up(self.settings, fault, failed.detail, failed.reached)
             raise self._ended from None
         most = policy.attempts or self.settings.max_attempts
-        to_blame = policy.attempts == 1 or not self._breaker.suspicious
+        to_blame = policy.attempts == 1 or not (
+            fault == "rate_limit" or self._breaker.suspicious  # then it is the endpoint
+        )
         if purchase.met[fault] >= most and to_blame:
             raise FaultyCompletion(
                 f"endpoint '{self.settings.name}' ({self.settings.model}) gave no answer after "

@@ -13,6 +13,8 @@ DECREASE = 0.5
 INCREASE_SHARE = 1 / 16
 FAILURES_TO_SUSPECT = 5
 PATIENCE_SECONDS = 60.0
+# Longer than any wait that an endpoint may ask for (faults.RETRY_AFTER_MOST_SECONDS).
+LIMIT_PATIENCE_SECONDS = 900.0
 
 
 class Clock(Protocol):
@@ -113,8 +115,9 @@ class Breaker:
     """Says when the endpoint, and not a request, is at fault: from failures in a row.
 
     One that never answered is dead after 5 failures to connect; one that answers with faults
-    alone, or did answer earlier, is given 60 seconds, in which a server may restart. There is
-    no way back: the run stops, and goes on with the same command.
+    alone, or did answer earlier, is given 60 seconds, in which a server may restart; one that
+    refuses everything by its rate limit, 15 minutes, in which a limit's window may pass. There
+    is no way back: the run stops, and goes on with the same command.
     """
 
     def __init__(self, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -124,12 +127,14 @@ class Breaker:
         self._failures = 0
         self._first_failure = 0.0
         self._requests: set[str] = set()
+        self._limited_since: float | None = None
 
     def succeeded(self) -> None:
         """An answer came, or a refusal of that one request: the endpoint lives."""
         self._answered = True
         self._failures = 0
         self._requests.clear()
+        self._limited_since = None
 
     def failed(self, fault: FaultName, reached: bool, digest: str) -> bool:
         """Count a failed attempt of a request; whether the endpoint is to be given up.
@@ -137,7 +142,9 @@ class Breaker:
         `reached`: whether the endpoint got the request at all.
         """
         if fault == "rate_limit":
-            return False
+            if self._limited_since is None:
+                self._limited_since = self._clock.now()
+            return self._clock.now() - self._limited_since >= LIMIT_PATIENCE_SECONDS
         if self._failures == 0:
             self._first_failure = self._clock.now()
         self._failures += 1

@@ -51,9 +51,14 @@ class Purchase:
         )
 
 
-def is_final(entry: Entry) -> bool:
-    """Whether the row is the last word on its request: a good answer, or no attempts left."""
-    return entry.fault is None or entry.attempts >= (POLICIES[entry.fault].attempts or 1)
+def is_final(entry: Entry, max_attempts: int) -> bool:
+    """Whether the row is the last word on its request: a good answer, or no attempts left.
+
+    `max_attempts`: the endpoint's, for faults that leave their number to it.
+    """
+    if entry.fault is None:
+        return True
+    return entry.attempts >= (POLICIES[entry.fault].attempts or max_attempts)
 
 
 def deliver(entry: Entry, from_journal: bool) -> Completion:

@@ -16,12 +16,31 @@ from endpoints.settings import EndpointSettings, variable_name
 MOST_MODELS_SHOWN = 20
 
 
+def given_up(
+    settings: EndpointSettings, fault: FaultName, detail: str, reached: bool
+) -> EndpointDown:
+    """The error for an endpoint that has failed for too long; `fault` is the last one."""
+    if fault == "rate_limit":
+        return CircuitOpen(
+            f"{_place(settings)} refuses every request by its rate limit ({detail}). Wait until "
+            "the limit's window is over, or lower max_in_flight in endpoints.yaml, then run the "
+            "same command: it goes on, and nothing is bought twice."
+        )
+    if fault == "timeout":
+        return EndpointDown(
+            f"{_place(settings)} takes requests and does not answer them: {detail}. Look whether "
+            "it is overloaded or stuck, or raise timeout_seconds in endpoints.yaml, then run the "
+            "same command: it goes on, and nothing is bought twice."
+        )
+    return down(settings, detail, reached)
+
+
 def down(settings: EndpointSettings, detail: str, reached: bool) -> EndpointDown:
     """The endpoint does not answer, or with nothing but faults."""
     if reached:
         return CircuitOpen(
             f"{_place(settings)} answers with faults alone; the last was: {detail}. Look at its "
-            "own log or status page, then run the same command: it goes on, and nothing is bought "
+            "own log or status page, and whether base_url is right (most end in /v1), then run the same command: it goes on, and nothing is bought "
             "twice."
         )
     return EndpointDown(

@@ -31,12 +31,14 @@ FaultKind = Literal[
     "no_choices",
     "empty",
     "truncated",
+    "aborted",
     "refused",
     "content_filter",
     "bad_request",
     "echo_key",
 ]
 WORDS = ("pain", "fever", "rest", "water", "since", "left", "right", "mild", "often", "never")
+FINISH_REASONS = {"truncated": "length", "aborted": "abort", "content_filter": "content_filter"}
 # A length of its own keeps a stuck test from stopping the whole suite.
 TIMEOUT_FAULT_SECONDS = 3600.0
 
@@ -174,8 +176,8 @@ def _answer(
     path: str, body: Body, behaviour: Behaviour, fault: FaultKind | None, busy: Busy
 ) -> web.Response:
     text = "" if fault in ("empty", "refused", "content_filter") else behaviour.reply(body)
-    reason = {"truncated": "length", "content_filter": "content_filter"}.get(fault or "", "stop")
-    if fault == "truncated":
+    reason = FINISH_REASONS.get(fault or "", "stop")
+    if fault in ("truncated", "aborted"):
         text = text[: len(text) // 2]
     choice: Body = {"index": 0, "finish_reason": reason}
     if path == "/v1/completions":

@@ -101,6 +101,23 @@ def test_a_caller_that_goes_away_does_not_take_the_answer_from_the_others(journa
         assert len(server.requests) == 1
 
 
+def test_who_asks_for_what_another_has_just_given_up_gets_an_answer(journal):
+    async def run(base_url):
+        with Budget(journal) as budget:
+            settings = endpoint(base_url, max_in_flight=1)
+            async with Client(settings, journal, budget, {}) as client:
+                holder = asyncio.create_task(client.complete(question("slow")))
+                first = asyncio.create_task(client.complete(question()))
+                await asyncio.sleep(0.05)
+                first.cancel()
+                second = asyncio.create_task(client.complete(question()))
+                await holder
+                return await second
+
+    with FakeLLM(latency_seconds=0.2) as server:
+        assert asyncio.run(run(server.base_url)).text
+
+
 def test_what_was_sent_when_the_run_stops_is_still_kept(journal):
     async def run(base_url):
         with Budget(journal) as budget:
@@ -191,6 +208,16 @@ def test_an_answer_that_cannot_be_used_is_paid_once_and_never_asked_again(
         assert len(server.requests) == sent
 
 
+def test_an_answer_that_the_server_broke_off_is_asked_for_again(journal):
+    with FakeLLM(faults=["aborted"] * 2) as server:
+        settings = endpoint(server.base_url, max_attempts=2)
+        with pytest.raises(FaultyCompletion):
+            asyncio.run(ask(settings, journal, question()))
+        more = endpoint(server.base_url, max_attempts=3)
+        assert asyncio.run(ask(more, journal, question()))[0].attempts == 3
+        assert len(server.requests) == 3
+
+
 def test_an_empty_answer_is_drawn_again_with_another_seed(journal):
     with FakeLLM(faults=["empty"]) as server:
         asked = question(sampling=Sampling(seed=40))
@@ -231,6 +258,25 @@ def test_an_endpoint_that_answers_with_faults_alone_ends_the_run(journal):
         with pytest.raises(CircuitOpen, match="HTTP 500"):
             asyncio.run(ask(endpoint(server.base_url), journal, *asked, clock=clock))
     assert clock.seconds >= 60
+
+
+def test_a_rate_limit_that_lasts_ends_the_run_and_is_blamed_on_no_request(journal):
+    clock = SkippingClock()
+    with FakeLLM(faults=["rate_limit"] * 100_000) as server:
+        asked = [short(f"q{i}") for i in range(6)]
+        with pytest.raises(CircuitOpen, match=r"rate limit \(HTTP 429.*lower max_in_flight"):
+            asyncio.run(ask(endpoint(server.base_url), journal, *asked, clock=clock))
+    assert clock.seconds >= 900
+
+
+def test_an_endpoint_that_takes_requests_and_never_answers_is_told_from_one_with_faults(journal):
+    clock = SkippingClock()
+    with FakeLLM(faults=["timeout"] * 1000) as server:
+        settings = endpoint(server.base_url, timeout_seconds=0.05)
+        asked = [short(f"q{i}") for i in range(20)]
+        with pytest.raises(EndpointDown, match="raise timeout_seconds") as caught:
+            asyncio.run(ask(settings, journal, *asked, clock=clock))
+    assert not isinstance(caught.value, CircuitOpen)
 
 
 def test_a_missing_key_ends_the_run_before_anything_is_sent(journal):

@@ -121,3 +121,15 @@ def test_an_answer_closes_the_row_of_failures_and_rate_limits_do_not_count():
     assert not breaker.failed("connection", False, "a")
     assert not any(breaker.failed("rate_limit", True, str(i)) for i in range(100))
     assert not breaker.suspicious
+
+
+def test_rate_limits_alone_are_borne_for_a_quarter_of_an_hour():
+    clock = SkippingClock()
+    breaker = Breaker(clock)
+    assert not breaker.failed("rate_limit", True, "a")
+    clock.seconds = 899
+    assert not breaker.failed("rate_limit", True, "a")
+    breaker.succeeded()
+    assert not breaker.failed("rate_limit", True, "a")
+    clock.seconds += 900
+    assert breaker.failed("rate_limit", True, "a")
