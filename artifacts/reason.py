@@ -29,9 +29,7 @@ def why_rebuilt(
         if manifest.step != step_name:
             continue
         earlier = _flat(_earlier(manifest))
-        gone = {
-            name: None for name, old in earlier.items() if name not in known and old is not None
-        }
+        gone: dict[str, JsonValue] = dict.fromkeys(earlier.keys() - known)
         changes = _changes(step_name, earlier, wanted | gone)
         if best is None or len(changes) <= len(best):
             best = changes

@@ -117,9 +117,9 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None)
         date = parsedate_to_datetime(value)
         aware = date if date.tzinfo else date.replace(tzinfo=UTC)
         return _bounded((aware - (now or datetime.now(UTC))).total_seconds())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), RETRY_AFTER_MOST_SECONDS)
+    return min(max(0.0, seconds), RETRY_AFTER_MOST_SECONDS)

@@ -1,6 +1,5 @@
 """Which endpoints there are: the packaged YAML, the person's YAML, the environment."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     Field,
     JsonValue,
@@ -24,12 +22,16 @@ from pydantic import (
 
 from endpoints.errors import ConfigurationError, KeyMissing
 from endpoints.values import Frozen, NonBlank
+from endpoints.yaml_file import nearest, parse_entries, unknown_key
 
 FILE_VARIABLE = "MEDFACTORY_ENDPOINTS"
 FILE_NAME = "endpoints.yaml"
 OVERRIDE = re.compile(r"MEDFACTORY_ENDPOINT_(?P<name>\w+?)_(?P<field>BASE_URL|MODEL)")
 OVERRIDE_PREFIX = "MEDFACTORY_ENDPOINT_"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+# In capitals: a key pasted by mistake (hf_AbC…) would be shown in errors and manifests.
+VARIABLE_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
 
 NEUTRAL: dict[str, JsonValue] = {"result_neutral": True}
 
@@ -68,9 +70,7 @@ class EndpointSettings(Frozen):
     base_url: str | None = Field(None, json_schema_extra=NEUTRAL)
     model: NonBlank
     revision: str = ""
-    key_variable: str | None = Field(
-        None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", json_schema_extra=NEUTRAL
-    )
+    key_variable: str | None = Field(None, pattern=VARIABLE_PATTERN, json_schema_extra=NEUTRAL)
     style: Literal["chat", "transcript"] = "chat"
     languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1)
     prices: Prices | None = Field(None, json_schema_extra=NEUTRAL)
@@ -88,14 +88,7 @@ class EndpointSettings(Frozen):
         if (self.base_url is None) == (self.embedded is None):
             raise ValueError("give exactly one of base_url and embedded")
         if self.base_url is not None:
-            url = urlsplit(self.base_url)
-            if url.scheme not in ("http", "https") or not url.hostname:
-                raise ValueError("base_url must look like https://host/v1")
-            if url.username or url.password:
-                raise ValueError(
-                    "base_url must not hold a user or password; name the variable that holds "
-                    "the key in key_variable"
-                )
+            _check_url(self.base_url)
         if self.free and self.prices is not None:
             raise ValueError("give prices or `free: true`, not both")
         return self
@@ -104,6 +97,22 @@ class EndpointSettings(Frozen):
     def on_loopback(self) -> bool:
         """Whether the endpoint stands on this machine, so that no proxy may be asked."""
         return self.base_url is None or urlsplit(self.base_url).hostname in LOOPBACK
+
+
+def _check_url(base_url: str) -> None:
+    """Raises ValueError where nothing can be asked there, or where a secret may stand in it."""
+    url = urlsplit(base_url)
+    if url.scheme not in ("http", "https") or not url.hostname or re.search(r"\s", base_url):
+        raise ValueError("base_url must look like https://host/v1")
+    try:
+        url.port  # noqa: B018  # reading it checks it
+    except ValueError:
+        raise ValueError("the port in base_url must be a number up to 65535") from None
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError(
+            "base_url must not hold a user, a password or anything after '?' or '#'; name the "
+            "variable that holds the key in key_variable"
+        )
 
 
 def variable_name(name: str) -> str:
@@ -135,7 +144,8 @@ def cost_usd(settings: EndpointSettings, prompt_tokens: int, completion_tokens: 
 def read_key(settings: EndpointSettings, environment: Mapping[str, str]) -> SecretStr | None:
     """The endpoint's key, from the environment, now; None where it needs none.
 
-    Raises KeyMissing where the variable is absent or empty.
+    Raises KeyMissing where the variable is absent or empty, ConfigurationError where what it
+    holds cannot be a key.
     """
     if settings.key_variable is None:
         return None
@@ -145,6 +155,12 @@ def read_key(settings: EndpointSettings, environment: Mapping[str, str]) -> Secr
             f"endpoint '{settings.name}' at {settings.base_url} needs a key, and the environment "
             f"variable {settings.key_variable} is not set. Nothing was sent. Set it (export "
             f"{settings.key_variable}=…), or run with the endpoint 'embedded', which needs none."
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(
+            f"the environment variable {settings.key_variable} of endpoint '{settings.name}' holds "
+            "something that cannot be a key: a space, a line break or a character outside ASCII "
+            "stands in it. Nothing was sent. Set it to the bare key, without 'Bearer' and quotes."
         )
     return SecretStr(key)
 
@@ -160,16 +176,20 @@ def read_endpoints(
     Raises ConfigurationError naming the file, the key and the nearest allowed one.
     """
     variables = os.environ if environment is None else environment
-    packaged = files("endpoints").joinpath("default.yaml")
-    entries = _parse(packaged.read_text(encoding="utf-8"), "endpoints/default.yaml")
+    default = files("endpoints").joinpath("default.yaml").read_text(encoding="utf-8")
+    packaged = parse_entries(default, "endpoints/default.yaml")
+    entries = dict(packaged)
     origin = dict.fromkeys(entries, "endpoints/default.yaml")
     person = _persons_file(path, variables)
     if person is not None:
-        for name, entry in _parse(_read(person), str(person)).items():
+        for name, entry in parse_entries(_read(person), str(person)).items():
             entries[name] = _merge(entries.get(name, {}), entry)
             origin[name] = str(person)
     _override(entries, origin, variables)
-    return {name: _build(name, entry, origin[name]) for name, entry in entries.items()}
+    built = {name: _build(name, entry, origin[name]) for name, entry in entries.items()}
+    for name in packaged:
+        _check_own_model(built[name], packaged[name], origin[name])
+    return built
 
 
 def find_endpoint(endpoints: Mapping[str, EndpointSettings], name: str) -> EndpointSettings:
@@ -177,7 +197,7 @@ def find_endpoint(endpoints: Mapping[str, EndpointSettings], name: str) -> Endpo
     if name in endpoints:
         return endpoints[name]
     raise ConfigurationError(
-        f"no endpoint is called '{name}'{_nearest(name, endpoints)}. There are: "
+        f"no endpoint is called '{name}'{nearest(name, endpoints)}. There are: "
         f"{', '.join(sorted(endpoints))}. Declare it in {FILE_NAME}, or choose one of these."
     )
 
@@ -201,26 +221,6 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _parse(text: str, origin: str) -> dict[str, dict[str, Any]]:
-    try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(
-            f"{origin} is not YAML{where}; see endpoints/default.yaml"
-        ) from None
-    if not isinstance(loaded, dict):
-        raise ConfigurationError(f"{origin}: expected a mapping with the key 'endpoints'")
-    for key in loaded:
-        if key != "endpoints":
-            raise _unknown_key(origin, str(key), ("endpoints",))
-    entries = loaded.get("endpoints") or {}
-    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
-        raise ConfigurationError(f"{origin}: 'endpoints' must map each name to its settings")
-    return {str(name): entry for name, entry in entries.items()}
-
-
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
@@ -234,6 +234,7 @@ def _override(
     entries: dict[str, dict[str, Any]], origin: dict[str, str], variables: Mapping[str, str]
 ) -> None:
     by_variable = {variable_name(name): name for name in entries}
+    twins = {variable_name(name) for name in entries if by_variable[variable_name(name)] != name}
     for variable in sorted(v for v in variables if v.startswith(OVERRIDE_PREFIX)):
         match = OVERRIDE.fullmatch(variable)
         name = by_variable.get(match["name"]) if match else None
@@ -243,14 +244,22 @@ def _override(
             ]
             raise ConfigurationError(
                 f"the environment variable {variable} overrides no endpoint"
-                f"{_nearest(variable, known)}. Endpoints: {', '.join(sorted(entries))}; fields: "
+                f"{nearest(variable, known)}. Endpoints: {', '.join(sorted(entries))}; fields: "
                 "BASE_URL, MODEL. Correct or unset it."
+            )
+        if match["name"] in twins:
+            both = [n for n in entries if variable_name(n) == match["name"]]
+            raise ConfigurationError(
+                f"the environment variable {variable} fits several endpoints: {', '.join(both)}. "
+                "Rename one of them, or unset it."
             )
         entries[name] = entries[name] | {match["field"].lower(): variables[variable]}
         origin[name] += f" with ${variable}"
 
 
 def _build(name: str, entry: dict[str, Any], origin: str) -> EndpointSettings:
+    if "name" in entry:
+        raise unknown_key(origin, f"endpoints.{name}.name", _allowed([]))
     try:
         return EndpointSettings.model_validate({"name": name} | entry)
     except ValidationError as error:
@@ -259,35 +268,31 @@ def _build(name: str, entry: dict[str, Any], origin: str) -> EndpointSettings:
         first = min(found, key=lambda fault: fault["type"] != "extra_forbidden")
         where = [str(part) for part in first["loc"]]
         if first["type"] == "extra_forbidden":
-            raise _unknown_key(
+            raise unknown_key(
                 origin, ".".join(["endpoints", name, *where]), _allowed(where[:-1])
             ) from None
         place = ".".join(["endpoints", name, *where])
+        variable = " with the name of an environment variable, in capitals"
+        how = variable if where[-1:] == ["key_variable"] else ""
         raise ConfigurationError(
-            f"{origin}: {place}: {first['msg']}. Correct it; endpoints/default.yaml is an example."
+            f"{origin}: {place}: {first['msg']}. Correct it{how}; endpoints/default.yaml is an "
+            "example."
         ) from None
+
+
+def _check_own_model(settings: EndpointSettings, packaged: dict[str, Any], origin: str) -> None:
+    """A model file of the person's own needs a name of its own: answers are kept under it."""
+    own = settings.embedded is not None and settings.embedded.model_file is not None
+    named = {"model": settings.model, "revision": settings.revision}
+    if own and named.items() <= packaged.items():
+        raise ConfigurationError(
+            f"{origin}: endpoints.{settings.name} has a model_file of its own, but the model and "
+            "revision of the one that ships, whose answers would be taken for its. Name what the "
+            "file holds in `model` (and `revision`)."
+        )
 
 
 def _allowed(parents: list[str]) -> tuple[str, ...]:
     models: dict[str, type[Frozen]] = {"prices": Prices, "embedded": EmbeddedSettings}
     model = models[parents[-1]] if parents else EndpointSettings
     return tuple(field for field in model.model_fields if field != "name")
-
-
-def _unknown_key(origin: str, place: str, allowed: tuple[str, ...]) -> ConfigurationError:
-    key = place.rpartition(".")[2]
-    secret = (
-        " A key is never written into a file: put it into an environment variable and name that "
-        "variable in key_variable."
-        if "key" in key.lower() and "key_variable" in allowed
-        else ""
-    )
-    return ConfigurationError(
-        f"{origin}: unknown key '{place}'{_nearest(key, allowed)}. Allowed here: "
-        f"{', '.join(allowed)}.{secret}"
-    )
-
-
-def _nearest(word: str, among: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
-    close = difflib.get_close_matches(word, list(among), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""

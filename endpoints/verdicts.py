@@ -40,8 +40,8 @@ def down(settings: EndpointSettings, detail: str, reached: bool) -> EndpointDown
     if reached:
         return CircuitOpen(
             f"{_place(settings)} answers with faults alone; the last was: {detail}. Look at its "
-            "own log or status page, and whether base_url is right (most end in /v1), then run the same command: it goes on, and nothing is bought "
-            "twice."
+            "own log or status page, and whether base_url is right (most end in /v1), then run the "
+            "same command: it goes on, and nothing is bought twice."
         )
     return EndpointDown(
         f"{_place(settings)} does not answer: {detail}. Start it, or correct base_url in "

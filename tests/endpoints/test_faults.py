@@ -74,6 +74,8 @@ def test_the_backoff_is_jittered_and_bounded(failures, seed):
         ({"retry-after": "Tue, 24 Nov 2026 00:00:10 GMT"}, 10.0),
         ({"retry-after": "Mon, 23 Nov 2026 00:00:00 GMT"}, 0.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "Mon, 01 Jan 99999999999 00:00:00 GMT"}, None),
+        ({"retry-after-ms": "nan"}, 0.0),
     ],
 )
 def test_what_the_endpoint_asks_us_to_wait_is_read(headers, seconds):

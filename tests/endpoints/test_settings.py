@@ -96,16 +96,21 @@ def test_a_misspelt_key_is_named_with_its_file_and_the_nearest(tmp_path, old, ne
     [
         "api_key: sk-very-secret",
         "key_variable: sk-very-secret",
+        "key_variable: sk_very_secret",
+        "base_url: https://host/v1?key=sk-very-secret",
         "base_url: https://me:sk-very-secret@host/v1",
         "max_in_flight: sk-very-secret",
         "model: [sk-very-secret",
     ],
 )
 def test_a_secret_written_into_the_file_is_refused_without_being_repeated(tmp_path, line):
-    path = written(tmp_path, f"endpoints:\n  teacher:\n    {line}\n")
+    others = {"base_url": "https://host/v1", "model": "big"}
+    others.pop(line.partition(":")[0], None)
+    lines = [line, *(f"{key}: {value}" for key, value in others.items())]
+    path = written(tmp_path, "endpoints:\n  teacher:\n    " + "\n    ".join(lines))
     with pytest.raises(ConfigurationError) as caught:
         read_endpoints(path, {})
-    assert "very-secret" not in str(caught.value)
+    assert "very" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
@@ -122,12 +127,50 @@ def test_a_file_of_another_shape_is_an_error_that_names_it(tmp_path, text):
         {},
         {"base_url": "ftp://host"},
         {"base_url": "host/v1"},
+        {"base_url": "http://host:99999/v1"},
+        {"base_url": "http://host:port/v1"},
+        {"base_url": "http://host /v1"},
+        {"base_url": "http://host/v1#part"},
         {"base_url": "http://host/v1", "embedded": {}},
     ],
 )
 def test_an_endpoint_is_reached_in_exactly_one_way(fields):
     with pytest.raises(ValueError, match=r"base_url|embedded"):
         EndpointSettings(name="a", model="b", **fields)
+
+
+def test_an_endpoint_is_named_by_its_place_and_not_by_a_key_of_its_own(tmp_path):
+    path = written(tmp_path, TEACHER.replace("model: big", "model: big\n    name: other"))
+    with pytest.raises(ConfigurationError, match=r"unknown key 'endpoints\.teacher\.name'"):
+        read_endpoints(path, {})
+
+
+@pytest.mark.parametrize(
+    "again", ["    model: small", "  teacher:\n    base_url: https://host/v1\n    model: b"]
+)
+def test_what_stands_twice_in_the_file_is_an_error_that_names_the_line(tmp_path, again):
+    path = written(tmp_path, TEACHER.replace("  embedded:\n", f"{again}\n  embedded:\n"))
+    with pytest.raises(ConfigurationError, match=r"at line 8: the key '(model|teacher)' .*twice"):
+        read_endpoints(path, {})
+
+
+def test_a_model_file_of_ones_own_needs_a_name_of_its_own(tmp_path):
+    own = "endpoints:\n  embedded:\n    embedded: {model_file: own.gguf}\n"
+    with pytest.raises(ConfigurationError, match="Name what the file holds in `model`"):
+        read_endpoints(written(tmp_path, own), {})
+    named = read_endpoints(written(tmp_path, f"{own}    revision: Q8_0\n"), {})["embedded"]
+    assert named.embedded.model_file == Path("own.gguf")
+
+
+def test_a_variable_that_fits_two_endpoints_is_an_error(tmp_path):
+    text = (
+        TEACHER
+        + "  a-b: {model: x, base_url: http://h/v1}\n  a_b: {model: y, base_url: http://h/v1}\n"
+    )
+    path = written(tmp_path, text)
+    assert {"a-b", "a_b"} <= read_endpoints(path, {}).keys()
+    with pytest.raises(ConfigurationError, match="several endpoints: a-b, a_b"):
+        read_endpoints(path, {"MEDFACTORY_ENDPOINT_A_B_MODEL": "z"})
 
 
 def test_an_unknown_endpoint_is_answered_with_those_that_exist():
@@ -152,6 +195,14 @@ def test_the_key_is_read_when_it_is_needed_and_never_shown():
     assert "sk-secret" not in repr(key)
     assert key.get_secret_value() == "sk-secret"
     assert read_key(endpoint("http://h/v1"), {}) is None
+
+
+@pytest.mark.parametrize("value", ["Bearer sk-secret", "sk-a\nsecret", "“sk-secret”", "密钥secret"])
+def test_what_cannot_be_a_key_is_refused_without_being_shown(value):
+    settings = endpoint("http://h/v1", key_variable="TEACHER_KEY")
+    with pytest.raises(ConfigurationError, match=r"TEACHER_KEY.*bare key") as caught:
+        read_key(settings, {"TEACHER_KEY": value})
+    assert "secret" not in str(caught.value)
 
 
 def test_where_an_endpoint_stands_and_what_it_costs_do_not_change_a_steps_key():
