@@ -229,6 +229,12 @@ class Journal:
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; where it fails, one for each, so that only the guilty fail."""
         try:
+            with self._named_failures():
+                self._writer.execute("BEGIN IMMEDIATE")
+        except JournalFailed as error:  # alone, each would wait as long again
+            _tell(jobs, [(None, error)] * len(jobs))
+            return
+        try:
             values = self._transact([job.write for job in jobs])
         except JournalFailed as error:
             if len(jobs) == 1:
@@ -241,11 +247,10 @@ class Journal:
 
     def _transact(self, writes: list[Write]) -> list[Any]:
         with self._named_failures():
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
                 values = [write(self._writer) for write in writes]
                 self._writer.execute("COMMIT")
-            except (sqlite3.Error, ValueError, OverflowError):
+            except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
@@ -257,15 +262,21 @@ class Journal:
             yield
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             raise JournalFailed(
-                f"the journal {self.path} failed: {error}. What it holds is kept. Free space on "
-                "its disk or correct its permissions, then run the same command: it goes on, and "
-                "nothing is bought twice. If it is damaged, move it away."
+                f"the journal {self.path} failed: {error}. What it holds is kept. "
+                f"{_remedy(error)}, then run the same command: it goes on, and nothing is bought "
+                "twice. If it is damaged, move it away."
             ) from error
 
 
 def now() -> str:
     """The time of a purchase, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _remedy(error: Exception) -> str:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        return f"Another process holds it, for {BUSY_SECONDS:g} s now (a database tool?): end that"
+    return "Free space on its disk or correct its permissions"
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:

@@ -33,6 +33,7 @@ HEADERS: dict[str, Any] = {
     "User-Agent": "medfactory",
 }
 MOST_DETAIL_CHARACTERS = 300
+MOST_START_CHARACTERS = 120
 MOST_TOKENS = 1 << 40
 THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 
@@ -112,7 +113,9 @@ class Wire:
         names: set[str] = set()
         for model in models if isinstance(models, list) else ():
             if isinstance(model, dict):
-                names.update(n for n in (model.get("id"), *(model.get("aliases") or ())) if n)
+                aliases = model.get("aliases")
+                listed = [model.get("id"), *(aliases if isinstance(aliases, list) else ())]
+                names.update(name for name in listed if name and isinstance(name, str))
         return tuple(sorted(names))
 
     async def _send(self, verb: Literal["GET", "POST"], path: str, content: bytes | None) -> Any:
@@ -141,7 +144,8 @@ class Wire:
         except (openai.APIConnectionError, aiohttp.ClientError, OSError) as error:
             raise self._broken(error) from None
         if (value := _read_json(response.content)) is None:
-            start = self._safe(response.content[:120].decode(errors="replace"))
+            # Cut last: half a key would not be found in it.
+            start = self._safe(response.content.decode(errors="replace"))[:MOST_START_CHARACTERS]
             raise AttemptFailed("malformed", f"the response is not JSON: {start!r}")
         return value
 
@@ -209,7 +213,8 @@ def payload(
 def read_answer(body: Any, request: ChatRequest) -> Answer:
     """What a 200 response says. Raises AttemptFailed (`malformed`) where it says nothing.
 
-    Where the endpoint tells no usage, the upper bounds of the request stand for it.
+    Where the endpoint tells no usage, or none that makes sense, the upper bounds of the request
+    stand for it: the answer is paid for, and asking again would pay twice.
     """
     try:
         choice = body["choices"][0]
@@ -218,17 +223,14 @@ def read_answer(body: Any, request: ChatRequest) -> Answer:
         finish_reason = str(choice.get("finish_reason") or "unknown")
         reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
         refusal = message.get("refusal") or ""
-        usage = body.get("usage") or {}
-        prompt_tokens = int(usage.get("prompt_tokens", request.most_prompt_tokens))
-        completion_tokens = int(usage.get("completion_tokens", request.sampling.max_tokens))
         f"{text}{reasoning}{finish_reason}".encode()  # half a surrogate pair cannot be stored
         if not (isinstance(text, str) and isinstance(reasoning, str)):
             raise TypeError("the text is no text")
-        if not (0 <= prompt_tokens < MOST_TOKENS and 0 <= completion_tokens < MOST_TOKENS):
-            raise ValueError("the usage makes no sense")
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError):
-        detail = "the response holds no choices[0] with a text, or no sensible usage"
-        raise AttemptFailed("malformed", detail) from None
+    except (KeyError, IndexError, TypeError, AttributeError, UnicodeEncodeError):
+        raise AttemptFailed("malformed", "the response holds no choices[0] with a text") from None
+    usage = body.get("usage")
+    prompt_tokens = _tokens(usage, "prompt_tokens", request.most_prompt_tokens)
+    completion_tokens = _tokens(usage, "completion_tokens", request.sampling.max_tokens)
     if request.messages is not None and (thought := THOUGHT.match(text)):
         reasoning, text = reasoning or thought[1].strip(), text[thought.end() :]
     fault = name_answer(text, finish_reason, str(refusal))
@@ -277,6 +279,14 @@ def _options(key: "SecretStr | None") -> "RequestOptions":
     if key is None:
         omitted["Authorization"] = openai.omit
     return {"headers": omitted}
+
+
+def _tokens(usage: Any, name: str, most: int) -> int:
+    """A count of tokens from the usage; `most` where it tells none."""
+    told = usage.get(name) if isinstance(usage, dict) else None
+    if isinstance(told, int | float) and 0 <= told < MOST_TOKENS:
+        return int(told)
+    return most
 
 
 def _read_json(content: bytes) -> Any:

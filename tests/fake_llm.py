@@ -36,6 +36,7 @@ FaultKind = Literal[
     "content_filter",
     "bad_request",
     "echo_key",
+    "echo_page",
 ]
 WORDS = ("pain", "fever", "rest", "water", "since", "left", "right", "mild", "often", "never")
 FINISH_REASONS = {"truncated": "length", "aborted": "abort", "content_filter": "content_filter"}
@@ -163,6 +164,9 @@ def _early_fault(
         return _error(400, "This model's maximum context length is 10 tokens", "context_length")
     if fault == "echo_key":
         return _error(400, f"bad header {request.headers.get('Authorization')}", "bad")
+    if fault == "echo_page":
+        page = f"<html>{'.' * 90}{request.headers.get('Authorization')}"
+        return web.Response(text=page, content_type="text/html")
     if fault == "html":
         return web.Response(text="<html>Bad gateway</html>", content_type="text/html")
     if fault == "malformed":

@@ -310,12 +310,15 @@ def test_a_refused_key_is_named_by_its_variable_and_never_shown(journal, caplog)
 
 def test_a_key_is_sent_and_stands_neither_in_errors_nor_in_logs_nor_in_the_journal(journal, caplog):
     caplog.set_level(logging.DEBUG)
-    with FakeLLM(key=SECRET, faults=[None, "echo_key"]) as server:
-        settings = endpoint(server.base_url, key_variable="TEACHER_KEY")
+    with FakeLLM(key=SECRET, faults=[None, "echo_key", "echo_page"]) as server:
+        settings = endpoint(server.base_url, key_variable="TEACHER_KEY", max_attempts=1)
         environment = {"TEACHER_KEY": f"{SECRET}\n"}
         asyncio.run(ask(settings, journal, question(), environment=environment))
         with pytest.raises(FaultyCompletion, match=r"Bearer \*\*\*"):
             asyncio.run(ask(settings, journal, question("b"), environment=environment))
+        with pytest.raises(FaultyCompletion, match="not JSON") as caught:
+            asyncio.run(ask(settings, journal, question("c"), environment=environment))
+        assert SECRET[:5] not in str(caught.value)
     journal.close()
     assert SECRET not in caplog.text
     for file in journal.path.parent.iterdir():

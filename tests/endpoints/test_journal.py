@@ -1,5 +1,8 @@
 import asyncio
+import errno
 import sqlite3
+import time
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -104,6 +107,39 @@ def test_a_full_disk_is_named_with_what_to_do(tmp_path):
         with pytest.raises(JournalFailed, match=r"disk is full.*Free space"):
             asyncio.run(fill())
         assert journal.get("d") is None
+
+
+def test_a_write_that_the_system_refuses_leaves_the_journal_usable(journal):
+    def refuse(connection):
+        connection.execute("INSERT INTO leases VALUES (1, 'all', 5)")
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    async def run():
+        with pytest.raises(JournalFailed, match="No locks available"):
+            await journal.write(refuse)
+        await journal.put(entry())
+
+    asyncio.run(run())
+    assert journal.get("d") == entry()
+    assert journal.read("SELECT * FROM leases") == []
+
+
+def test_a_journal_that_another_process_holds_fails_everybody_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("endpoints.journal.BUSY_SECONDS", 0.3)
+    path = tmp_path / "journal.sqlite"
+
+    async def store(journal):
+        rows = (journal.put(entry(digest=str(i))) for i in range(50))
+        return await asyncio.gather(*rows, return_exceptions=True)
+
+    with Journal(path) as journal, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        ends = asyncio.run(store(journal))
+        assert time.monotonic() - started < 5
+        assert all("Another process holds it" in str(end) for end in ends)
+        other.rollback()
+        assert asyncio.run(store(journal)) == [None] * 50
 
 
 def test_a_damaged_or_newer_file_is_refused(tmp_path):
