@@ -200,16 +200,21 @@ class Client:
                 entry = await self._attempt(purchase)
             except AttemptFailed as failed:
                 await self._judge(purchase, failed)
-                seconds = backoff_seconds(purchase.met.total() or 1, self._dice)
-                await self._clock.sleep(0.0 if failed.retry_after_seconds else seconds)
+                await self._clock.sleep(self._pause_seconds(purchase, failed))
                 continue
-            if self._is_final(entry):
+            if is_final(entry.fault, purchase.draws, self.settings.max_attempts):
                 self.tally.bought += 1
                 return deliver(entry, from_journal=False)
             await self._clock.sleep(backoff_seconds(purchase.draws, self._dice))
 
     def _is_final(self, entry: Entry) -> bool:
-        return is_final(entry, self.settings.max_attempts)
+        return is_final(entry.fault, entry.attempts, self.settings.max_attempts)
+
+    def _pause_seconds(self, purchase: Purchase, failed: AttemptFailed) -> float:
+        if not failed.retry_after_seconds:
+            return backoff_seconds(purchase.met.total() or 1, self._dice)
+        # Where the endpoint is overloaded, all wait for it in the queue.
+        return 0.0 if failed.overloaded else failed.retry_after_seconds
 
     async def _attempt(self, purchase: Purchase) -> Entry:
         """Send once, and store what came. Raises AttemptFailed where nothing usable came."""

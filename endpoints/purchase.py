@@ -51,14 +51,12 @@ class Purchase:
         )
 
 
-def is_final(entry: Entry, max_attempts: int) -> bool:
-    """Whether the row is the last word on its request: a good answer, or no attempts left.
+def is_final(fault: FaultName | None, draws: int, max_attempts: int) -> bool:
+    """Whether an answer is the last word on its request: a good one, or no draw is left.
 
     `max_attempts`: the endpoint's, for faults that leave their number to it.
     """
-    if entry.fault is None:
-        return True
-    return entry.attempts >= (POLICIES[entry.fault].attempts or max_attempts)
+    return fault is None or draws >= (POLICIES[fault].attempts or max_attempts)
 
 
 def deliver(entry: Entry, from_journal: bool) -> Completion:

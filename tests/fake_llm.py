@@ -157,7 +157,7 @@ def _early_fault(
     if fault == "quota":
         return _error(429, "You exceeded your current quota", "insufficient_quota")
     if fault == "server":
-        return _error(500, "The server had an error", "server_error")
+        return _error(500, "The server had an error", "server_error", **headers)
     if fault == "unavailable":
         return _error(503, "Overloaded", "overloaded", **headers)
     if fault == "bad_request":

@@ -180,9 +180,10 @@ def test_a_slow_answer_is_a_timeout_and_is_tried_again(journal):
         assert asyncio.run(ask(settings, journal, question()))[0].attempts == 2
 
 
-def test_retry_after_is_kept_to(journal):
+@pytest.mark.parametrize("fault", ["rate_limit", "unavailable", "server"])
+def test_retry_after_is_kept_to(journal, fault):
     clock = SkippingClock()
-    with FakeLLM(faults=["rate_limit"], retry_after_seconds=17) as server:
+    with FakeLLM(faults=[fault], retry_after_seconds=17) as server:
         asyncio.run(ask(endpoint(server.base_url), journal, question(), clock=clock))
     assert 16.9 <= clock.seconds <= 17.1
 
@@ -206,6 +207,11 @@ def test_an_answer_that_cannot_be_used_is_paid_once_and_never_asked_again(
             assert caught.value.fault == fault
             assert caught.value.completion.attempts == sent
         assert len(server.requests) == sent
+
+
+def test_failures_of_the_server_use_up_none_of_the_draws_after_an_empty_answer(journal):
+    with FakeLLM(faults=["server", "server", "empty", "empty"]) as server:
+        assert asyncio.run(ask(endpoint(server.base_url), journal, question()))[0].attempts == 5
 
 
 def test_an_answer_that_the_server_broke_off_is_asked_for_again(journal):
