@@ -108,7 +108,7 @@ def check_endpoint(name: str, endpoints_file: Path | None) -> Iterator[Line]:
         if settings.key_variable:
             yield Line("ok", "key", f"${settings.key_variable} is set" if key else "")
     except EndpointError as error:
-        yield Line("bad", "key", f"${settings.key_variable} is not set", str(error))
+        yield Line("bad", "key", f"${settings.key_variable} holds no key", str(error))
         return
     yield _reach(settings)
 
