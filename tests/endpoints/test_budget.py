@@ -4,7 +4,7 @@ import pytest
 
 from endpoints.budget import Budget
 from endpoints.client import Client
-from endpoints.errors import BudgetExceeded, ConfigurationError, FaultyCompletion
+from endpoints.errors import BudgetExceeded, ConfigurationError, EndpointDown, FaultyCompletion
 from endpoints.journal import Journal
 from tests.endpoints.fake_endpoint import ask, endpoint, question, short
 from tests.fake_llm import FakeLLM
@@ -86,6 +86,14 @@ def test_what_is_refused_costs_nothing(journal, fault):
     now = spent(journal)
     assert now.unconfirmed_usd == 0.0
     assert now.spent_usd == pytest.approx(answers[0].cost_usd, abs=1e-8)
+
+
+def test_what_never_reached_the_endpoint_costs_nothing(journal):
+    nobody = endpoint("http://127.0.0.1:9/v1")
+    with pytest.raises(EndpointDown):
+        asyncio.run(ask(nobody, journal, *(short(f"q{i}") for i in range(9)), cap_usd=1.0))
+    now = spent(journal)
+    assert (now.spent_usd, now.unconfirmed_usd, now.leased_usd) == (0.0, 0.0, 0.0)
 
 
 def test_faulty_answers_that_were_paid_for_are_counted(journal):

@@ -157,6 +157,24 @@ def test_a_passing_fault_is_tried_again(journal, fault):
     assert answer.text
 
 
+def test_an_overloaded_endpoint_gets_half_at_once_and_answers_bring_it_back(journal):
+    limits = []
+
+    async def run(base_url):
+        with Budget(journal) as budget:
+            settings = endpoint(base_url, max_in_flight=8)
+            async with Client(settings, journal, budget, {}, SkippingClock()) as client:
+                for i in range(20):
+                    await client.complete(short(f"q{i}"))
+                    limits.append(client._limit.limit)
+
+    with FakeLLM(faults=["unavailable"]) as server:
+        asyncio.run(run(server.base_url))
+    assert limits[0] < 5
+    assert limits == sorted(limits)
+    assert limits[-1] > 7
+
+
 def test_a_slow_answer_is_a_timeout_and_is_tried_again(journal):
     with FakeLLM(faults=["timeout"]) as server:
         settings = endpoint(server.base_url, timeout_seconds=0.2)

@@ -87,6 +87,24 @@ def test_a_waiter_that_is_cancelled_passes_its_slot_on():
     assert asyncio.run(run()) == 0
 
 
+def test_one_that_is_cancelled_while_the_endpoint_rests_gives_its_slot_back():
+    class StandingClock(SkippingClock):
+        async def sleep(self, seconds):
+            await asyncio.Event().wait()
+
+    async def run():
+        limit = AdaptiveLimit(4, StandingClock())
+        limit.overloaded(0, retry_after_seconds=7.0)
+        resting = asyncio.create_task(limit.acquire())
+        await asyncio.sleep(0)
+        assert limit.in_flight == 1
+        resting.cancel()
+        await asyncio.gather(resting, return_exceptions=True)
+        return limit.in_flight
+
+    assert asyncio.run(run()) == 0
+
+
 def test_an_endpoint_that_never_answered_is_dead_after_five_failures_to_connect():
     breaker = Breaker(SkippingClock())
     assert [breaker.failed("connection", False, "a") for _ in range(5)] == [False] * 4 + [True]
