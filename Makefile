@@ -12,7 +12,7 @@ ARGS ?=
 help:
 	@echo "make run              install, run the factory on the embedded model, say where the report is"
 	@echo "make test             install, then lint, types, layers and tests"
-	@echo "make test-slow        the tests that take long (the real embedded chain, kills)"
+	@echo "make test-slow        the tests that take long (the real embedded chain, deployments)"
 	@echo "make bench            every benchmark at full size; writes docs/benchmarks.md"
 	@echo "make docs             write the command reference anew"
 	@echo "make constraints      resolve the versions anew into constraints.txt"

@@ -9,32 +9,33 @@ import yaml
 from endpoints.errors import ConfigurationError
 
 
-class _EachKeyOnce(yaml.SafeLoader):
+class EachKeyOnce(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would drop the first in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Called for each mapping of the file."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     problem = f"the key '{key.value}' stands there twice"
-                    raise _KeyTwice(None, None, problem, key.start_mark)
+                    raise KeyTwice(None, None, problem, key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-class _KeyTwice(yaml.constructor.ConstructorError):
-    pass
+class KeyTwice(yaml.constructor.ConstructorError):
+    """A mapping gives one key twice."""
 
 
 def parse_entries(text: str, origin: str) -> dict[str, dict[str, Any]]:
     """The mappings below `endpoints`, by name. Raises ConfigurationError naming `origin`."""
     try:
         # A safe loader, that makes nothing but plain values.
-        loaded = yaml.load(text, _EachKeyOnce)
+        loaded = yaml.load(text, EachKeyOnce)
     except yaml.MarkedYAMLError as error:
         where = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        if isinstance(error, _KeyTwice):
+        if isinstance(error, KeyTwice):
             raise ConfigurationError(
                 f"{origin}{where}: {error.problem}. Only one of the two can be meant: remove the "
                 "other."

@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from endpoints.yaml_file import EachKeyOnce
+
 PROFILES = Path(__file__).resolve().parents[1] / "deployments" / "profiles"
 
 
@@ -27,9 +29,9 @@ def read_profile(profile: str) -> dict[str, Any]:
             "a YAML file."
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), EachKeyOnce)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {error}") from error
+        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"{path} holds {type(values).__name__}, not settings by name")
     return values

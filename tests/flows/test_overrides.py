@@ -53,3 +53,10 @@ def test_a_misspelt_setting_is_named_with_the_nearest_allowed_one():
 def test_an_unknown_profile_lists_those_there_are():
     with pytest.raises(SettingsError, match=r"no profile 'embeded'.*'embedded'"):
         read_profile("embeded")
+
+
+def test_a_setting_that_stands_twice_in_a_profile_is_refused(tmp_path):
+    path = tmp_path / "profile.yaml"
+    path.write_text("stages:\n  dpo:\n    beta: 0.1\n    beta: 0.2\n")
+    with pytest.raises(SettingsError, match=r"'beta' stands there twice(.|\n)*line 4"):
+        read_profile(str(path))
