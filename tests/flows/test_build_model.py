@@ -5,6 +5,7 @@ import signal
 import sqlite3
 from contextlib import closing
 
+import pandas as pd
 import pytest
 
 from tests.fake_llm import FakeLLM
@@ -109,15 +110,33 @@ def test_prefects_log_says_why_each_step_was_built_and_what_came_of_it(whole):
         assert any(line.startswith(f"{step}: built in ") for line in lines), step
 
 
-def test_the_reports_numbers_are_those_of_the_tables(whole):
-    import pandas as pd
-
+def test_the_reports_numbers_are_those_of_the_tables_worked_out_again(whole):
     report = whole.store.ref(whole.manifest("report")).folder
     scorecard = json.loads((report / "scorecard.json").read_text())
-    evaluation = whole.store.ref(whole.manifest("evaluate_sft")).folder
-    items = pd.read_parquet(evaluation / "items.parquet")
-    accuracy = items[(items.benchmark == "questions") & (items.metric == "accuracy")].value.mean()
-    assert str(round(accuracy, 6))[:6] in json.dumps(scorecard)
+    values = {
+        name: measured(whole.store.ref(whole.manifest(f"evaluate_{name}")).folder)
+        for name in scorecard["models"]
+    }
+    shown = [line for line in scorecard["scores"] if line["language"] == "all"]
+    assert len(shown) == len(values) * len(values["base"]) > 0
+    for line in shown:
+        own = values[line["model"]][line["benchmark"], line["metric"]]
+        assert line["items"] == len(own)
+        assert line["mean"] == pytest.approx(own.mean(), abs=1e-12)
+    assert scorecard["comparisons"]
+    for line in scorecard["comparisons"]:
+        new, old = (
+            values[line[side]][line["benchmark"], line["metric"]] for side in ("model", "against")
+        )
+        assert set(new.index) == set(old.index)
+        assert line["difference"] == pytest.approx((new - old).mean(), abs=1e-12)
+
+
+def measured(evaluation):
+    """(benchmark, metric) → the values of a model's items by their names, out of the table."""
+    table = pd.read_parquet(evaluation / "items.parquet")
+    groups = table.groupby(["benchmark", "metric"])
+    return {name: group.set_index("item_id").value for name, group in groups}
 
 
 def exists(folder, pattern):
