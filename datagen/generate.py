@@ -149,7 +149,8 @@ def build_conversations(
     failed = [r for r in results if isinstance(r, Quarantined)]
     write_lines(workspace.out / "conversations.jsonl", talks)
     write_lines(workspace.out / "failed.jsonl", failed)
-    write_lines(workspace.out / "scripted.jsonl", [scripted_consultation(c) for c in cases])
+    control = [with_faults(scripted_consultation(c), c, settings.checks) for c in cases]
+    write_lines(workspace.out / "scripted.jsonl", control)
     write_lines(workspace.out / "cases.jsonl", cases)
     faults = Counter(name for t in talks for name in {f.name for f in t.faults})
     summary = _summary(meter, talks, failed) | {

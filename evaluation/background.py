@@ -127,6 +127,7 @@ def _control(groups: Mapping[str, Group], words: Words) -> Row:
     say = words["talks"]
     figures = {
         "talks": [str(group.talks) for group in groups.values()],
+        "sound": [say["sound"].format(**group.model_dump()) for group in groups.values()],
         "turns": [f"{group.doctor_turns:.1f}" for group in groups.values()],
         "characters": [f"{group.doctor_characters:.0f}" for group in groups.values()],
         "asking": [f"{100 * group.asking:.0f}\u00a0%" for group in groups.values()],

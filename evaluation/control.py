@@ -14,10 +14,12 @@ class Group(Frozen):
     """What can be counted in a group of talks without judging them.
 
     `doctor_turns`: per talk. `doctor_characters`: per turn of the doctor. `asking`: share of
-    the doctor's turns that ask. `faults`: fault → talks with it, found when they were made.
+    the doctor's turns that ask. `faults`: fault → talks with it, found by the same checks when
+    they were made. `sound`: talks without any.
     """
 
     talks: int
+    sound: int
     doctor_turns: float
     doctor_characters: float
     asking: float
@@ -52,6 +54,7 @@ def group_of(talks: Sequence[Conversation]) -> Group:
     faults = Counter(name for talk in talks for name in {fault.name for fault in talk.faults})
     return Group(
         talks=len(talks),
+        sound=sum(not talk.faults for talk in talks),
         doctor_turns=mean([len(texts) for texts in said]),
         doctor_characters=mean([len(text) for text in turns]),
         asking=mean([float(any(mark in text for mark in QUESTION_MARKS)) for text in turns]),

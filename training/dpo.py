@@ -82,10 +82,13 @@ def dpo_loss(chosen_log_ratio: float, rejected_log_ratio: float, beta: float) ->
 def before(
     settings: DPO, model: "PreTrainedModel", examples: Sequence[Example]
 ) -> dict[str, float]:
-    """As `after`, of a policy that still is the reference: nothing has to be run again."""
-    return _summary(
-        settings, examples, [(e.columns[CHOSEN], e.columns[REJECTED]) for e in examples]
-    )
+    """As `after`, of a policy that still is the reference: nothing has to be run again.
+
+    Without `margin` and `accuracy`: every pair ties, so there is nothing to count yet.
+    """
+    logprobs = [(e.columns[CHOSEN], e.columns[REJECTED]) for e in examples]
+    figures = _summary(settings, examples, logprobs)
+    return {name: value for name, value in figures.items() if name not in ("margin", "accuracy")}
 
 
 def after(settings: DPO, model: "PreTrainedModel", examples: Sequence[Example]) -> dict[str, float]:

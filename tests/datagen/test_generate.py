@@ -27,6 +27,7 @@ from endpoints.errors import BudgetExceeded
 from endpoints.settings import Prices
 from tests.datagen.conftest import LIBRARY, ScriptPlayer
 from tests.fake_llm import FakeLLM
+from validation.schemas import Conversation
 
 SMALL = GenerateSettings(
     cases_per_language=3, conversations_per_case=2, talk=TalkSettings(doctor_turns=3)
@@ -51,6 +52,17 @@ def test_the_step_writes_every_talk_in_order_and_counts_them(access, workspace, 
     assert set(read_cases(place.out)) == {t.case_id for t in talks}
     assert len(lines(place.out / "scripted.jsonl")) == 6
     assert (place.out / "failed.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize(("turns", "found"), [(2, set()), (40, {"too_short"})])
+def test_the_scripted_control_goes_through_the_same_checks(access, workspace, turns, found):
+    place = workspace()
+    checks = TalkCheckSettings(min_doctor_turns=turns)
+    settings = SMALL.model_copy(update={"checks": checks})
+    with FakeLLM(ScriptPlayer()) as server:
+        build_conversations(settings, access(server.base_url), place)
+    control = [Conversation.model_validate_json(t) for t in lines(place.out / "scripted.jsonl")]
+    assert [{fault.name for fault in talk.faults} for talk in control] == [found] * 6
 
 
 def test_a_second_build_buys_nothing_and_writes_the_same_bytes(access, workspace):

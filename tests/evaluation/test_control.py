@@ -15,6 +15,8 @@ def test_a_group_counts_turns_characters_questions_and_talks_with_a_fault():
     assert (group.talks, group.doctor_turns, group.asking) == (2, 2.0, 0.5)
     assert group.doctor_characters == said / 2
     assert group.faults == {"loop": 2, "truncated": 1}
+    assert group.sound == 0
+    assert group_of([*talks, factory.talk("en-2", "en")]).sound == 1
 
 
 def test_chinese_questions_are_questions():

@@ -94,6 +94,7 @@ def test_talks_stand_beside_their_scripted_control_in_both_languages(inputs, tmp
     text, _, _ = page_of(ReportSettings(models=MODELS, shown_per_language=1), inputs, tmp_path)
     section = text[text.index('id="talks"') : text.index('id="replies"')]
     assert section.count("Scripted control</div>") == 2
+    assert section.count("without a fault in any check") == 1
     assert all(section.count(words) == 2 for words in factory.ADVICE.values())
 
 
