@@ -2,7 +2,7 @@
 
 `python -m benchmarks.orchestration_overhead`: the embedded profile from an empty store, the
 process's start, Prefect's start on a fresh home, and its end included. `--quick` runs the
-smoke profile, whose steps are so short that the fixed costs weigh several times more.
+smoke profile as far as its data set: so short that the fixed costs weigh many times more.
 """
 
 import re

@@ -1,8 +1,8 @@
 """How long a fully reused run takes, and `medfactory --help`.
 
 `python -m benchmarks.reused_run`: the embedded profile is built once (not timed), then run
-again three times; the figure is the median. `--quick` builds the smoke profile first, and
-`--home` takes a folder that is built already.
+again three times; the figure is the median. `--quick` takes the smoke profile as far as its
+data set, and `--home` a folder that is built already.
 """
 
 import statistics
