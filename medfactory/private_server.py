@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from tasks.child import child_process
+from tasks.limits import PRIVATE_SERVER
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.05
@@ -31,8 +32,7 @@ CALM = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_REPOSSESSOR_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_ENABLED": "false",
-    # Nobody reads the events of a private server, and writing them locks its SQLite just when
-    # the next task asks for its tags' limits: that one then waits two seconds to ask again.
+    # Nobody reads the events of a private server, and writing them locks its SQLite.
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_ENABLED": "true",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -59,6 +59,7 @@ def isolate(home: Path) -> None:
     os.environ["PREFECT_HOME"] = str(home.absolute())
     os.environ["PREFECT_PROFILES_PATH"] = str(home.absolute() / "profiles.toml")
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    os.environ[PRIVATE_SERVER] = "1"
     database, empty = home / DATABASE, empty_database()
     if empty.is_file() and not database.exists():
         passing = home / f".{DATABASE}.{os.getpid()}"

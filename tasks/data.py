@@ -18,6 +18,7 @@ from datagen.generate import (
     preferences_key,
 )
 from datagen.preferences import PreferenceSettings
+from tasks.limits import limit_tags
 from tasks.steps import (
     RETRIES,
     RETRY_DELAYS_SECONDS,
@@ -34,7 +35,7 @@ from validation.importing import ImportSettings, build_import
 
 @task(
     name="generate conversations",
-    tags=["llm"],
+    tags=limit_tags("llm"),
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
@@ -50,7 +51,7 @@ def generate_conversations(settings: GenerateSettings, access: LlmAccess, home: 
 
 @task(
     name="generate preference pairs",
-    tags=["llm"],
+    tags=limit_tags("llm"),
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,

@@ -12,6 +12,7 @@ from evaluation.evaluate import EvaluateSettings
 from evaluation.report import STEP_VERSION as REPORT_VERSION
 from evaluation.report import ReportSettings, build_report
 from tasks.job import build_in_child
+from tasks.limits import limit_tags
 from tasks.steps import (
     RETRIES,
     RETRY_DELAYS_SECONDS,
@@ -47,7 +48,7 @@ def make_student(settings: StudentSettings, home: Path) -> StepReport:
 @task(
     name="train a stage",
     task_run_name="train {name}",
-    tags=["gpu"],
+    tags=limit_tags("gpu"),
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
@@ -70,7 +71,7 @@ def train_stage(
 @task(
     name="evaluate a model",
     task_run_name="evaluate {name}",
-    tags=["gpu"],
+    tags=limit_tags("gpu"),
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=worth_retrying,
