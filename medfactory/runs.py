@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FlowName = Literal["build_model", "generate_data", "train_model", "evaluate_model"]
 STOPPED = 130
 FULL_BYTES = 1 << 20
+AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def run_flow(
     with (
         _faults_named(trace, request.home),
         _terminated_like_ctrl_c(),
+        interrupts_come_again(),
         _prefect(server, request.home / "prefect") as settle,
     ):
         profile, changes, place = request.parameters()
@@ -149,6 +152,26 @@ def _terminated_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, earlier)
+
+
+@contextmanager
+def interrupts_come_again() -> Iterator[None]:
+    """A Ctrl-C that lands in a finalizer, where Python drops every exception, is not lost."""
+    earlier = sys.unraisablehook
+    # A signal, that also wakes a main thread which waits for something.
+    again = (threading.get_ident(), signal.SIGINT)
+
+    def hear(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(AGAIN_SECONDS, signal.pthread_kill, again).start()
+        else:
+            earlier(unraisable)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = earlier
 
 
 @contextmanager

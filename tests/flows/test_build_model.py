@@ -70,7 +70,10 @@ def test_a_run_stopped_in_every_phase_goes_on_to_the_same_result(whole, tmp_path
 
         def interrupted(condition):
             stopped = factory.stop_when(condition, signal.SIGINT)
-            assert (stopped.status, stopped.alive) == (130, []), stopped.output
+            # Where Ctrl-C landed in an `exec` of a text (libraries do so on import), Python ends
+            # by the signal itself, whatever status it was asked for; a shell shows 130 for both.
+            assert stopped.status in (130, -signal.SIGINT), stopped.output
+            assert stopped.alive == []
             assert "type the same command and it goes on" in stopped.output
 
         killed(lambda: len(factory.paid_requests()) >= 20)

@@ -1,10 +1,12 @@
 import shutil
+import sys
+import time
 from collections import namedtuple
 
 import pytest
 
 from artifacts.errors import NoSpace
-from medfactory.runs import clear_cause
+from medfactory.runs import clear_cause, interrupts_come_again
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -33,3 +35,27 @@ def test_a_server_that_fails_on_a_full_disk_is_a_full_disk(tmp_path, monkeypatch
 
 def test_an_error_that_nobody_foresaw_stays_what_it_is(tmp_path):
     assert clear_cause(server_fails_to_hear_of(ValueError("odd")), tmp_path) is None
+
+
+class Dying:
+    def __init__(self, error):
+        self.error = error
+
+    def __del__(self):
+        raise self.error
+
+
+def test_a_ctrl_c_that_lands_in_a_finalizer_is_not_lost_and_ends_a_wait():
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), interrupts_come_again():
+        Dying(KeyboardInterrupt())
+        time.sleep(60)
+    assert time.monotonic() - started < 30
+
+
+def test_other_errors_of_finalizers_are_left_to_python(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: seen.append(told.exc_type))
+    with interrupts_come_again():
+        Dying(ValueError("odd"))
+    assert seen == [ValueError]
