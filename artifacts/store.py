@@ -21,6 +21,8 @@ from artifacts.errors import DamagedArtifact, NoSpace, UnknownArtifact
 from artifacts.manifest import MANIFEST_NAME, ArtifactRef, Manifest, read_manifest
 
 POLL_SECONDS = 0.2
+# Below this a disk is taken to be full where an error does not say so itself.
+FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

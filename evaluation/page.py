@@ -12,7 +12,7 @@ from markupsafe import Markup
 from evaluation.comparison import Comparison
 from evaluation.items import BINARY, METRICS, Metric
 from evaluation.material import RANKING, Curve, Replies
-from evaluation.plots import line_chart, nice_ticks, scale_around
+from evaluation.plots import line_chart, nice_ticks, scale_around, tick_text
 from evaluation.scorecard import Scorecard
 from evaluation.scores import ALL, ScoreLine
 from evaluation.wording import (
@@ -182,7 +182,7 @@ def _forest(rows: Sequence[Comparison], words: Words) -> Row:
         "unit": f"{words['differences']['improvement']}{words['comma']}{unit}",
         "zero": scale.percent(0.0),
         "rows": bars,
-        "ticks": [{"place": scale.percent(t), "text": _tick_text(t * factor)} for t in ticks],
+        "ticks": [{"place": scale.percent(t), "text": tick_text(t * factor)} for t in ticks],
     }
 
 
@@ -209,7 +209,3 @@ def _counted(line: ScoreLine | Comparison, words: Words) -> str:
     named = words["benchmarks"][line.benchmark]
     parts = (f"{line.items} {named['item']}", f"{line.clusters} {named['cluster']}")
     return str(words["comma"]).join(parts)
-
-
-def _tick_text(value: float) -> str:
-    return f"{round(value, 6):g}".replace("-", "−")

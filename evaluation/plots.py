@@ -90,7 +90,7 @@ def line_chart(
     for tick in nice_ticks(up.low, up.high, 4):
         _, y = place(xs[0], tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4}">{_tick(tick)}</text>')
+        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y + 4}">{tick_text(tick)}</text>')
     for tick in [t for t in nice_ticks(across.low, across.high) if t == int(t)]:
         x, _ = place(tick, ys[0])
         parts.append(f'<text class="tick mid" x="{x}" y="{HEIGHT - BOTTOM + 18}">{tick:g}</text>')
@@ -151,8 +151,9 @@ def _corners(columns: Mapping[int, Sequence[Node]], high: int) -> dict[str, tupl
     return corner
 
 
-def _tick(value: float) -> str:
-    return f"{value:g}".replace("-", "−")
+def tick_text(value: float) -> str:
+    """A value beside an axis, without the rounding of floats and with a true minus sign."""
+    return f"{round(value, 6):g}".replace("-", "−")
 
 
 def _short(value: float) -> str:

@@ -22,9 +22,9 @@ from tasks.child import children_end_with_the_flow
 from tasks.models import evaluate_checkpoint, write_report
 from tasks.progress import plan
 from tasks.steps import StepReport
+from training.stage import CHECKPOINT
 
 BASE = "base"
-CHECKPOINT = "checkpoint_"
 
 
 @flow(name="evaluate_model", persist_result=False)

@@ -18,6 +18,7 @@ from tasks.child import children_end_with_the_flow
 from tasks.models import make_student, train_stage
 from tasks.progress import plan
 from tasks.steps import StepReport
+from training.stage import CHECKPOINT
 from training.student import StudentSettings, describe_student
 
 OnTrained = Callable[[str, ArtifactRef, list[ArtifactRef]], None]
@@ -70,5 +71,5 @@ def model_inputs(
     student: ArtifactRef, dataset: ArtifactRef, chain: list[ArtifactRef]
 ) -> dict[str, ArtifactRef]:
     """The inputs of a stage or an evaluation: student, data set, and the chain so far."""
-    checkpoints = {f"checkpoint_{i}": ref for i, ref in enumerate(chain)}
+    checkpoints = {f"{CHECKPOINT}{i}": ref for i, ref in enumerate(chain)}
     return {"model": student, "dataset": dataset, **checkpoints}

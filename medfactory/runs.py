@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 FlowName = Literal["build_model", "generate_data", "train_model", "evaluate_model"]
 STOPPED = 130
-FULL_BYTES = 1 << 20
 AGAIN_SECONDS = 0.05
 
 
@@ -196,20 +195,32 @@ def _faults_named(trace: bool, home: Path) -> Iterator[None]:
 
 
 def clear_cause(error: BaseException, home: Path) -> BaseException | None:
-    """What of an error, its causes and the state of the disk says what to do; else None.
+    """What of an error says what to do: it itself, or what a failing server hides; else None.
 
     On a full disk Prefect's server fails too, and with it the report of the step's own error.
+    Any other error stays what it is, though a clear one was being handled when it came up.
     """
-    from artifacts.store import no_space
+    from httpx import HTTPError
 
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, clear_errors()):
-            return seen
-        seen = seen.__cause__ or seen.__context__
+    from artifacts.store import FULL_BYTES, no_space
+
+    if isinstance(error, clear_errors()):
+        return error
+    if not isinstance(error, HTTPError):
+        return None
+    if hidden := next((e for e in _before(error) if isinstance(e, clear_errors())), None):
+        return hidden
     if home.exists() and shutil.disk_usage(home).free < FULL_BYTES:
         return no_space(home, "what Prefect keeps of the run")
     return None
+
+
+def _before(error: BaseException) -> Iterator[BaseException]:
+    """What an error came from or came up in, the nearest first."""
+    for earlier in (error.__cause__, error.__context__):
+        if earlier is not None:
+            yield earlier
+            yield from _before(earlier)
 
 
 def clear_errors() -> tuple[type[BaseException], ...]:

@@ -20,12 +20,11 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from artifacts.errors import StoreError
 from artifacts.progress import Progress
 from artifacts.step import Built, Workspace
-from artifacts.store import full_disk_is_named, write_atomically
+from artifacts.store import FULL_BYTES, full_disk_is_named, write_atomically
 from tasks.child import run_job
 
 # malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
 MALLOC = {-1: (1 << 31) - 1, -2: 64 << 20, -3: 1 << 30}
-FULL_BYTES = 1 << 20
 
 
 class Job(BaseModel):

@@ -3,6 +3,7 @@ import sys
 import time
 from collections import namedtuple
 
+import httpx
 import pytest
 
 from artifacts.errors import NoSpace
@@ -11,30 +12,37 @@ from medfactory.runs import clear_cause, interrupts_come_again
 Usage = namedtuple("Usage", "total used free")
 
 
-def server_fails_to_hear_of(error):
-    with pytest.raises(RuntimeError, match="500") as caught:
+def server_error():
+    return httpx.HTTPError("500 Internal Server Error")
+
+
+def raised_while_handling(error, later):
+    with pytest.raises(type(later)) as caught:
         try:
             raise error
         finally:
-            raise RuntimeError("500 Internal Server Error")
+            raise later
     return caught.value
 
 
 def test_the_steps_own_error_is_told_though_the_server_failed_after_it(tmp_path):
     own = NoSpace("the disk is full")
-    assert clear_cause(server_fails_to_hear_of(own), tmp_path) is own
+    assert clear_cause(raised_while_handling(own, server_error()), tmp_path) is own
 
 
 def test_a_server_that_fails_on_a_full_disk_is_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100, 100, 0))
-    told = clear_cause(RuntimeError("500 Internal Server Error"), tmp_path)
+    told = clear_cause(server_error(), tmp_path)
     assert isinstance(told, NoSpace)
     assert str(tmp_path) in str(told)
     assert "type the same command" in str(told)
 
 
 def test_an_error_that_nobody_foresaw_stays_what_it_is(tmp_path):
-    assert clear_cause(server_fails_to_hear_of(ValueError("odd")), tmp_path) is None
+    odd = raised_while_handling(ValueError("odd"), server_error())
+    assert clear_cause(odd, tmp_path) is None
+    bug = raised_while_handling(NoSpace("the disk is full"), TypeError("a bug"))
+    assert clear_cause(bug, tmp_path) is None
 
 
 class Dying:

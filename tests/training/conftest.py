@@ -8,6 +8,15 @@ from artifacts.step import Workspace
 from tests.tiny_model import tiny_model
 from training.stage import StageInputs, train
 
+FAST = {
+    "batch_size": 4,
+    "gradient_accumulation": 1,
+    "threads": 1,
+    "samples": 2,
+    "sample_tokens": 4,
+    "validation_rows": 2,
+}
+
 
 def user(text):
     return {"role": "user", "content": text}
