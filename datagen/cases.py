@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from validation.schemas import Frozen, Language, NonBlank
 
@@ -71,6 +71,38 @@ class Diagnosis(Frozen):
     names: Annotated[tuple[NonBlank, ...], Field(min_length=1)]
 
 
+class Treatment(Frozen):
+    """A drug as it may be given to this patient, and the range its dose must keep to.
+
+    Amounts are in `unit`: `dose` is one dose, `least_dose` to `most_dose` what `source` allows
+    for one, `most_a_day` the most within 24 hours.
+    """
+
+    drug: NonBlank
+    dose: PositiveFloat
+    unit: Literal["mg", "microgram", "g", "mL", "unit"]
+    route: NonBlank
+    doses_a_day: PositiveFloat
+    least_dose: PositiveFloat
+    most_dose: PositiveFloat
+    most_a_day: PositiveFloat
+    source: NonBlank
+
+    @model_validator(mode="after")
+    def _within_the_range(self) -> Self:
+        if not self.least_dose <= self.dose <= self.most_dose:
+            raise ValueError(
+                f"{self.drug}: a dose of {self.dose:g} {self.unit} is outside its range "
+                f"{self.least_dose:g} to {self.most_dose:g} {self.unit}"
+            )
+        if self.dose * self.doses_a_day > self.most_a_day * (1 + 1e-9):
+            raise ValueError(
+                f"{self.drug}: {self.doses_a_day:g} times {self.dose:g} {self.unit} a day is more "
+                f"than {self.most_a_day:g} {self.unit}"
+            )
+        return self
+
+
 class Disposition(Frozen):
     """Where the patient should go.
 
@@ -99,6 +131,7 @@ class Case(Frozen):
     diagnosis: Diagnosis
     differential: Annotated[tuple[NonBlank, ...], Field(min_length=2)]
     contraindications: tuple[NonBlank, ...] = ()
+    treatments: tuple[Treatment, ...] = ()
     disposition: Disposition
     sources: Annotated[tuple[NonBlank, ...], Field(min_length=1)]
     license: NonBlank = "Apache-2.0"
