@@ -27,7 +27,8 @@ from pydantic import JsonValue
 
 from artifacts.step import Workspace
 from benchmarks.measurement import Measurement, parse_quick, report
-from datagen.generate import GenerateSettings, LlmAccess, build_conversations
+from datagen.access import LlmAccess
+from datagen.consultations import GenerateSettings, build_conversations
 from datagen.simulation import TalkSettings
 from endpoints.journal import Journal
 from endpoints.request import ChatRequest

@@ -4,6 +4,7 @@
 was said, against a rewrite that carries one typed clinical error (chat endpoints only).
 """
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -142,24 +143,26 @@ async def _sampled(
 ) -> PreferencePair | Quarantined:
     view = doctor_view(place.case.language, place.history)
     texts = [place.said]
+    models: dict[str, None] = {}
     for candidate in range(settings.samples):
         draw = _draw(place, settings, candidate)
         line = settings.line
-        text = await speaker.doctor_line(view, place.example, place.closing, line, draw)
-        texts.append(text)
+        spoken = await speaker.doctor_line(view, place.example, place.closing, line, draw)
+        texts.append(spoken.text)
+        models[spoken.model] = None
     distinct = {plain_text(text): text for text in reversed(texts) if text.strip()}
     ranked = sorted(
         ((judge(place, text), text) for text in distinct.values()),
         key=lambda judged: (-judged[0].total, judged[1]),
     )
-    return _rank(place, ranked, settings, speaker)
+    return _rank(place, ranked, settings, models)
 
 
 def _rank(
     place: Place,
     ranked: list[tuple[Judgement, str]],
     settings: PreferenceSettings,
-    speaker: Speaker,
+    models: Mapping[str, None],
 ) -> PreferencePair | Quarantined:
     """The best that may be chosen against the worst, of candidates in falling order of score."""
     texts = tuple(text for _, text in ranked)
@@ -175,7 +178,7 @@ def _rank(
         detail = f"margin {margin:.3f} is below {settings.min_margin}"
         return _quarantined(place, "tie", detail, texts)
     fault = worst_loss(best, worst).criterion.name
-    return _pair(place, chosen, rejected, fault, margin, speaker)
+    return _pair(place, chosen, rejected, fault, margin, models)
 
 
 def _why_not_chosen(judged: Judgement, settings: PreferenceSettings) -> str:
@@ -198,7 +201,8 @@ async def _typed_error(
     view = doctor_view(place.case.language, place.history)
     describes = error.describes[place.case.language]
     draw = _draw(place, settings, 0)
-    flawed = await speaker.flawed_line(view, place.said, describes, settings.line, draw)
+    spoken = await speaker.flawed_line(view, place.said, describes, settings.line, draw)
+    flawed = spoken.text
     if not flawed.strip() or similarity(flawed, place.said) >= SAME_TEXT:
         detail = f"the rewrite with {error.name} is the turn itself"
         return _quarantined(place, "not_rewritten", detail, (place.said, flawed))
@@ -212,7 +216,7 @@ async def _typed_error(
             return _quarantined(place, fault, lost[criterion], (place.said, flawed))
     # Rules see form and topic, not medicine: a flawed turn may score as well as a good one.
     margin = max(0.0, round(chosen.total - judged.total, 6))
-    return _pair(place, place.said, flawed, error.name, margin, speaker)
+    return _pair(place, place.said, flawed, error.name, margin, {spoken.model: None})
 
 
 def error_for(place: Place, seed: int) -> ClinicalError:
@@ -270,11 +274,16 @@ def _draw(place: Place, settings: PreferenceSettings, candidate: int) -> Draw:
 
 
 def _pair(
-    place: Place, chosen: str, rejected: str, fault_type: str, margin: float, speaker: Speaker
+    place: Place,
+    chosen: str,
+    rejected: str,
+    fault_type: str,
+    margin: float,
+    models: Mapping[str, None],
 ) -> PreferencePair:
     return PreferencePair(
         language=place.case.language,
-        source=f"{place.method}/{VERSION} {speaker.client.settings.model}",
+        source=f"{place.method}/{VERSION} {' '.join(models)}",
         case_id=place.case.case_id,
         license=place.case.license,
         prompt=place.history,

@@ -55,23 +55,24 @@ async def simulate(
     Raises the endpoint errors that end a run (EndpointDown, BudgetExceeded, KeyMissing, …).
     """
     talk: tuple[Message, ...] = ()
+    models: dict[str, None] = {}
     try:
-        talk = (await _opening(ask, settings, speaker),)
+        talk = (await _opening(ask, settings, speaker, models),)
         for turn in range(settings.doctor_turns):
             closing = turn == settings.doctor_turns - 1
-            said = await _doctor(ask, talk, closing, settings, speaker)
-            if not closing and _ended(said, turn, settings, speaker):
+            said = await _doctor(ask, talk, closing, settings, speaker, models)
+            if not closing and _ended(said, ask, talk, turn, settings, speaker):
                 closing = True
-                said = await _doctor(ask, talk, closing, settings, speaker)
+                said = await _doctor(ask, talk, closing, settings, speaker, models)
             talk += (said,)
             if closing:
                 break
-            talk += (await _patient(ask, talk, settings, speaker),)
+            talk += (await _patient(ask, talk, settings, speaker, models),)
     except FaultyCompletion as faulty:
         return quarantined_talk(ask, talk, faulty.fault, str(faulty))
     return Conversation(
         language=ask.case.language,
-        source=f"simulated/{VERSION} {speaker.client.settings.model}",
+        source=f"simulated/{VERSION} {' '.join(models)}",
         case_id=ask.case.case_id,
         license=ask.case.license,
         messages=talk,
@@ -98,31 +99,45 @@ def quarantined_talk(
     )
 
 
-async def _opening(ask: Ask, settings: TalkSettings, speaker: Speaker) -> Message:
+async def _opening(
+    ask: Ask, settings: TalkSettings, speaker: Speaker, models: dict[str, None]
+) -> Message:
+    style = speaker.style_of("patient", _draw(ask, (), settings, "patient"))
     by_case = settings.opening == "case" or (
-        settings.opening == "by_style" and speaker.style == "transcript"
+        settings.opening == "by_style" and style == "transcript"
     )
     if by_case:
         return Message(role="user", content=ask.case.opening)
-    return await _patient(ask, (), settings, speaker)
+    return await _patient(ask, (), settings, speaker, models)
 
 
 async def _patient(
-    ask: Ask, talk: tuple[Message, ...], settings: TalkSettings, speaker: Speaker
+    ask: Ask,
+    talk: tuple[Message, ...],
+    settings: TalkSettings,
+    speaker: Speaker,
+    models: dict[str, None],
 ) -> Message:
     view = patient_view(ask.case, ask.persona)
     draw = _draw(ask, talk, settings, "patient")
-    text = await speaker.patient_line(view, talk, ask.example, settings.line, draw)
-    return _said("user", text)
+    spoken = await speaker.patient_line(view, talk, ask.example, settings.line, draw)
+    models[spoken.model] = None
+    return _said("user", spoken.text)
 
 
 async def _doctor(
-    ask: Ask, talk: tuple[Message, ...], closing: bool, settings: TalkSettings, speaker: Speaker
+    ask: Ask,
+    talk: tuple[Message, ...],
+    closing: bool,
+    settings: TalkSettings,
+    speaker: Speaker,
+    models: dict[str, None],
 ) -> Message:
     view = doctor_view(ask.case.language, talk)
     draw = _draw(ask, talk, settings, "doctor")
-    text = await speaker.doctor_line(view, ask.example, closing, settings.line, draw)
-    return _said("assistant", text)
+    spoken = await speaker.doctor_line(view, ask.example, closing, settings.line, draw)
+    models[spoken.model] = None
+    return _said("assistant", spoken.text)
 
 
 def _said(role: Literal["user", "assistant"], text: str) -> Message:
@@ -141,9 +156,16 @@ def _draw(ask: Ask, talk: tuple[Message, ...], settings: TalkSettings, purpose: 
     )
 
 
-def _ended(message: Message, turn: int, settings: TalkSettings, speaker: Speaker) -> bool:
+def _ended(
+    message: Message,
+    ask: Ask,
+    talk: tuple[Message, ...],
+    turn: int,
+    settings: TalkSettings,
+    speaker: Speaker,
+) -> bool:
     return (
-        speaker.style == "chat"
+        speaker.style_of("doctor", _draw(ask, talk, settings, "doctor")) == "chat"
         and turn + 1 >= settings.min_doctor_turns
         and count_questions(message.content) == 0
     )

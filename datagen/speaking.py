@@ -1,24 +1,27 @@
-"""Asking an endpoint for the next line of a talk, in the style that suits its model."""
+"""Asking for the next line of a talk, in the style that suits the model which is asked."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from artifacts.digest import digest_json
+from datagen.access import AgentRole, Cast
 from datagen.agents import DoctorView, PatientView, recall
 from datagen.prompting import Style, read_prompt, render
 from datagen.scripted import Line
-from endpoints.client import Client
 from endpoints.errors import FaultyCompletion
-from endpoints.request import ChatRequest, Completion, Sampling
+from endpoints.pool import Ask
+from endpoints.request import ChatRequest, Sampling
+from endpoints.settings import EndpointSettings
 from judging.wording import CLOSING_MARKS, SENTENCE_ENDS
 from validation.schemas import Frozen, Message, NonBlank
 
-Role = Literal["patient", "doctor"]
 SWAPPED: dict[str, Literal["user", "assistant"]] = {"user": "assistant", "assistant": "user"}
 LINE_END = "\n"
+# Whole talks are spoken by one model a role; other draws (candidates) may each have their own.
+SPOKEN = ("patient", "doctor")
 
 
 class LineSettings(Frozen):
@@ -50,40 +53,31 @@ class Draw(Frozen):
         """The seed sent to the endpoint: 31 bits of a digest."""
         return int(digest_json(self.model_dump(mode="json"))[:8], 16) >> 1
 
+    @property
+    def spread(self) -> str:
+        """Under which name a role's endpoint is drawn."""
+        talk = f"{self.seed}/{self.case_id}/{self.sample_index}"
+        return talk if self.purpose in SPOKEN else f"{talk}/{self.turn}/{self.candidate}"
 
-@dataclass
-class Meter:
-    """What a step's answers were and cost; `on_call` is told after each.
 
-    `cost_usd` counts every answer used, `spent_usd` those that this attempt bought.
-    """
+@dataclass(frozen=True)
+class Spoken:
+    """A line, and the model that said it."""
 
-    calls: int = 0
-    from_journal: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    spent_usd: float = 0.0
-    on_call: Callable[[], None] = field(default=lambda: None)
-
-    def count(self, completion: Completion) -> None:
-        """Add one answer."""
-        self.calls += 1
-        self.from_journal += completion.from_journal
-        self.prompt_tokens += completion.prompt_tokens
-        self.completion_tokens += completion.completion_tokens
-        self.cost_usd += completion.cost_usd
-        self.spent_usd += 0.0 if completion.from_journal else completion.cost_usd
-        self.on_call()
+    text: str
+    model: str
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """An endpoint with the style in which it is asked, and the meter that counts its answers."""
+    """The cast, and the style in which it is asked (None: each endpoint's own)."""
 
-    client: Client
-    style: Style
-    meter: Meter
+    cast: Cast
+    style: Style | None = None
+
+    def style_of(self, role: AgentRole, draw: Draw) -> Style:
+        """The style of the endpoint that is asked first."""
+        return self._style(self.cast.pool(role).drawn(draw.spread))
 
     async def patient_line(
         self,
@@ -92,20 +86,25 @@ class Speaker:
         example: Sequence[Line],
         line: LineSettings,
         draw: Draw,
-    ) -> str:
+    ) -> Spoken:
         """The patient's next line. Raises FaultyCompletion and what ends a run."""
-        prompt = read_prompt(view.language, self.style, "patient")
-        if self.style == "transcript":
-            text = render(
-                prompt, view=view, talk=talk, example=example, recalled=recall(view, talk)
-            )
-            return await self._continue(text, line, draw)
-        system = Message(role="system", content=render(prompt, view=view))
-        # The patient is addressed first: chat templates want a user before an assistant.
-        hello = render(read_prompt(view.language, "chat", "greeting"))
-        greeting = Message(role="user", content=hello)
-        swapped = (Message(role=SWAPPED[m.role], content=m.content) for m in talk)
-        return await self._reply((system, greeting, *swapped), line, draw)
+
+        def ask(endpoint: EndpointSettings) -> ChatRequest:
+            style = self._style(endpoint)
+            prompt = read_prompt(view.language, style, "patient")
+            if style == "transcript":
+                text = render(
+                    prompt, view=view, talk=talk, example=example, recalled=recall(view, talk)
+                )
+                return _request(endpoint, line, draw, prompt=text, stop=(LINE_END,))
+            system = Message(role="system", content=render(prompt, view=view))
+            # The patient is addressed first: chat templates want a user before an assistant.
+            hello = render(read_prompt(view.language, "chat", "greeting"))
+            greeting = Message(role="user", content=hello)
+            swapped = (Message(role=SWAPPED[m.role], content=m.content) for m in talk)
+            return _request(endpoint, line, draw, messages=(system, greeting, *swapped))
+
+        return await self._say("patient", ask, draw)
 
     async def doctor_line(
         self,
@@ -114,63 +113,66 @@ class Speaker:
         closing: bool,
         line: LineSettings,
         draw: Draw,
-    ) -> str:
+    ) -> Spoken:
         """The doctor's next line; `closing` asks for the advice that ends the talk.
 
         Raises FaultyCompletion and what ends a run.
         """
-        prompt = read_prompt(view.language, self.style, "doctor")
-        if self.style == "transcript":
-            text = render(prompt, view=view, example=example, closing=closing)
-            return await self._continue(text, line, draw)
-        system = Message(role="system", content=render(prompt, closing=closing))
-        return await self._reply((system, *view.talk), line, draw)
+
+        def ask(endpoint: EndpointSettings) -> ChatRequest:
+            style = self._style(endpoint)
+            prompt = read_prompt(view.language, style, "doctor")
+            if style == "transcript":
+                text = render(prompt, view=view, example=example, closing=closing)
+                return _request(endpoint, line, draw, prompt=text, stop=(LINE_END,))
+            system = Message(role="system", content=render(prompt, closing=closing))
+            return _request(endpoint, line, draw, messages=(system, *view.talk))
+
+        return await self._say("doctor", ask, draw)
 
     async def flawed_line(
         self, view: DoctorView, good: str, error: str, line: LineSettings, draw: Draw
-    ) -> str:
+    ) -> Spoken:
         """A doctor's good line rewritten so that it carries an error. Chat style only."""
         prompt = read_prompt(view.language, "chat", "error")
         text = render(prompt, talk=view.talk, good=good, error=error)
-        return await self._reply((Message(role="user", content=text),), line, draw)
-
-    async def _reply(self, messages: tuple[Message, ...], line: LineSettings, draw: Draw) -> str:
-        return await self._ask(self._request(line, draw, messages=messages))
-
-    async def _continue(self, text: str, line: LineSettings, draw: Draw) -> str:
-        return await self._ask(self._request(line, draw, prompt=text, stop=(LINE_END,)))
-
-    def _request(
-        self,
-        line: LineSettings,
-        draw: Draw,
-        messages: tuple[Message, ...] | None = None,
-        prompt: str | None = None,
-        stop: tuple[str, ...] = (),
-    ) -> ChatRequest:
-        sampling = Sampling(**line.model_dump(), stop=stop, seed=draw.number)
-        return ChatRequest(
-            model=self.client.settings.model,
-            revision=self.client.settings.revision,
-            messages=messages,
-            prompt=prompt,
-            sampling=sampling,
-            sample_index=draw.candidate,
+        message = Message(role="user", content=text)
+        return await self._say(
+            "teacher", lambda e: _request(e, line, draw, messages=(message,)), draw
         )
 
-    async def _ask(self, request: ChatRequest) -> str:
+    def _style(self, endpoint: EndpointSettings) -> Style:
+        return self.style or endpoint.style
+
+    async def _say(self, role: AgentRole, ask: Ask, draw: Draw) -> Spoken:
         try:
-            completion = await self.client.complete(request)
+            answered = await self.cast.pool(role).complete(ask, draw.spread)
         except FaultyCompletion as faulty:
-            if faulty.completion is not None:
-                self.meter.count(faulty.completion)
             if faulty.fault != "truncated" or faulty.completion is None:
                 raise
             if not (text := _one_line(faulty.completion.text)):
                 raise
-            return up_to_last_sentence(text)
-        self.meter.count(completion)
-        return _one_line(completion.text)
+            return Spoken(up_to_last_sentence(text), faulty.model)
+        return Spoken(_one_line(answered.completion.text), answered.endpoint.model)
+
+
+def _request(
+    endpoint: EndpointSettings,
+    line: LineSettings,
+    draw: Draw,
+    messages: tuple[Message, ...] | None = None,
+    prompt: str | None = None,
+    stop: tuple[str, ...] = (),
+) -> ChatRequest:
+    sampling = Sampling(**line.model_dump(), stop=stop, seed=draw.number)
+    return ChatRequest(
+        model=endpoint.model,
+        revision=endpoint.revision,
+        messages=messages,
+        prompt=prompt,
+        sampling=sampling,
+        sample_index=draw.candidate,
+    )
 
 
 def up_to_last_sentence(text: str) -> str:

@@ -130,6 +130,11 @@ class Client:
         self._purchases[request.digest] = purchase
         return await self._wait(purchase)
 
+    def knows(self, request: ChatRequest) -> bool:
+        """Whether the journal holds the answer, so that asking costs nothing."""
+        entry = self.journal.get(request.digest)
+        return entry is not None and self._is_final(entry)
+
     async def check(self) -> Checked:
         """Ask the endpoint which models it serves; costs nothing.
 

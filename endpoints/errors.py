@@ -24,6 +24,8 @@ FaultName = Literal[
     "quota",
     "model_unknown",
     "bad_request",
+    "no_json",
+    "schema_mismatch",
 ]
 
 
@@ -70,7 +72,8 @@ class JournalFailed(EndpointError):
 class FaultyCompletion(EndpointError):
     """One request finally failed; `fault` names how.
 
-    `completion` is the answer, where there was one (truncated, refused, …), else None.
+    `completion` is the answer, where there was one (truncated, refused, …), else None; `model`
+    that which a pool asked.
     """
 
     def __init__(
@@ -79,3 +82,4 @@ class FaultyCompletion(EndpointError):
         super().__init__(message)
         self.fault: FaultName = fault
         self.completion = completion
+        self.model = ""

@@ -43,6 +43,9 @@ POLICIES: Mapping[FaultName, Policy] = {
     "refused": Policy(1, bill="usage"),
     "content_filter": Policy(1, bill="usage"),
     "bad_request": Policy(1),
+    # Of answers that shall be JSON of a schema: shown to the model once (see structured.py).
+    "no_json": Policy(1, bill="usage"),
+    "schema_mismatch": Policy(1, bill="usage"),
     "authentication": Policy(1, stops_run=True),
     "quota": Policy(1, stops_run=True),
     "model_unknown": Policy(1, stops_run=True),

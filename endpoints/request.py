@@ -2,7 +2,7 @@
 
 import hashlib
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, NonNegativeFloat, PositiveInt, model_validator
 
@@ -68,6 +68,11 @@ class ChatRequest(Frozen):
         if self.json_schema is not None and self.prompt is not None:
             raise ValueError("a json_schema needs `messages`; a transcript has no such field")
         return self
+
+    def with_changes(self, **fields: Any) -> Self:
+        """A request that differs in these fields, checked anew."""
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(kept | fields))
 
     @cached_property
     def canonical(self) -> str:

@@ -64,6 +64,8 @@ class EndpointSettings(Frozen):
     `key_variable` names the environment variable that holds the key (None: no key is sent).
     `style` says how prompts are best written for the model: `chat` messages, or a
     `transcript` that it continues. `languages` are those in which it can talk.
+    `structured_outputs`: answers of a fixed shape by the endpoint's own JSON schema, by words in
+    the prompt, or (auto) by words where it refuses the schema.
     """
 
     name: NonBlank
@@ -73,6 +75,7 @@ class EndpointSettings(Frozen):
     key_variable: str | None = Field(None, pattern=VARIABLE_PATTERN, json_schema_extra=NEUTRAL)
     style: Literal["chat", "transcript"] = "chat"
     languages: tuple[Literal["en", "zh"], ...] = Field(("en", "zh"), min_length=1)
+    structured_outputs: Literal["auto", "json_schema", "prompt"] = "auto"
     prices: Prices | None = Field(None, json_schema_extra=NEUTRAL)
     free: bool = Field(False, json_schema_extra=NEUTRAL)
     token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(

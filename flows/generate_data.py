@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from datagen.generate import LlmAccess
+from datagen.access import LlmAccess
 from flows.parameters import Changes, Place
 from flows.result import FlowResult
 from flows.settings import BuildSettings, read_settings
@@ -50,7 +50,12 @@ def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[
 
 def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepReport]:
     access = LlmAccess.of(
-        settings.endpoint, place.endpoints_file, home / "journal.sqlite", settings.budget_usd
+        settings.endpoint,
+        place.endpoints_file,
+        home / "journal.sqlite",
+        settings.budget_usd,
+        settings.roles,
+        settings.fallbacks,
     )
     talks = generate_conversations(settings.generate, access, home)
     pairs = generate_preferences(settings.preferences, access, talks.ref, home)

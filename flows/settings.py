@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from datagen.generate import GenerateSettings
+from datagen.access import AgentRole, RoleChoice
+from datagen.consultations import GenerateSettings
 from datagen.preferences import PreferenceSettings
 from evaluation.evaluate import EvaluateSettings
 from flows.overrides import SettingsError, apply_overrides, explain, read_profile
@@ -24,12 +25,16 @@ class StudentChoice(Frozen):
 class BuildSettings(Frozen):
     """What is generated, how it is checked, which student is trained by which stages.
 
-    `stages` run in their order; a stage's name is its kind unless it says `stage: …` itself.
-    `overlap_evaluation`: evaluate one model while the next is trained (not on one GPU).
-    `report_language`: the language of the report's own words.
+    `endpoint` fills every role; `roles` names others for some (`judge: big-model`, or several
+    with weights), `fallbacks` those that step in where one is down. `stages` run in their order;
+    a stage's name is its kind unless it says `stage: …` itself. `overlap_evaluation`: evaluate
+    one model while the next is trained (not on one GPU). `report_language`: the language of the
+    report's own words.
     """
 
     endpoint: str = "embedded"
+    roles: dict[AgentRole, RoleChoice] = Field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()
     budget_usd: float | None = Field(None, ge=0.0)
     generate: GenerateSettings = GenerateSettings()
     preferences: PreferenceSettings = PreferenceSettings()

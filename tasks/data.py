@@ -7,16 +7,14 @@ from pathlib import Path
 from prefect import task
 
 from artifacts.manifest import ArtifactRef
-from datagen.generate import (
+from datagen.access import LlmAccess
+from datagen.consultations import (
     CONVERSATIONS_VERSION,
-    PREFERENCES_VERSION,
     GenerateSettings,
-    LlmAccess,
     build_conversations,
-    build_preferences,
     conversations_key,
-    preferences_key,
 )
+from datagen.pairing import PREFERENCES_VERSION, build_preferences, preferences_key
 from datagen.preferences import PreferenceSettings
 from tasks.limits import limit_tags
 from tasks.steps import (

@@ -6,8 +6,8 @@ import pytest
 
 from artifacts.progress import silent
 from artifacts.step import Workspace
+from datagen.access import LlmAccess
 from datagen.cases import Case, read_library
-from datagen.generate import LlmAccess
 from datagen.prompting import read_prompt, render
 from datagen.scripted import scripted_messages
 from endpoints.settings import EndpointSettings

@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from datagen.access import open_cast
 from datagen.conversation_checks import TalkCheckSettings, with_faults
-from datagen.generate import find_places
+from datagen.meter import Meter
+from datagen.pairing import find_places
 from datagen.preferences import (
     PreferenceSettings,
     error_for,
@@ -14,10 +16,7 @@ from datagen.preferences import (
     usable_turns,
 )
 from datagen.scripted import scripted_consultation
-from datagen.speaking import Meter, Speaker
-from endpoints.budget import Budget
-from endpoints.embedded import open_client
-from endpoints.journal import Journal
+from datagen.speaking import Speaker
 from tests.datagen.conftest import LIBRARY, case_of
 from tests.fake_llm import FakeLLM
 from validation.schemas import Conversation, Fault, PreferencePair, Quarantined
@@ -29,11 +28,9 @@ BAD = {"en": "I am in pain, my chest", "zh": "我的肚子疼得厉害"}
 def pairs_of(access, reply, settings, talks, style="chat"):
     async def run(server):
         asked = access(server.base_url, style)
-        with Journal(asked.journal) as journal, Budget(journal) as budget:
-            async with open_client(asked.endpoint, journal, budget) as client:
-                speaker = Speaker(client, style, Meter())
-                places = find_places(talks, CASES, settings, style)
-                return [await make_pair(place, settings, speaker) for place in places]
+        async with open_cast(asked, ("doctor", "teacher"), Meter()) as cast:
+            places = find_places(talks, CASES, settings, style)
+            return [await make_pair(place, settings, Speaker(cast, style)) for place in places]
 
     with FakeLLM(reply) as server:
         return asyncio.run(run(server)), server.requests
@@ -122,10 +119,9 @@ def test_an_endpoint_that_refuses_leaves_a_quarantined_row(access):
 
     async def run(server):
         asked = access(server.base_url)
-        with Journal(asked.journal) as journal, Budget(journal) as budget:
-            async with open_client(asked.endpoint, journal, budget) as client:
-                (place,) = find_places([talk], CASES, settings, "chat")
-                return await make_pair(place, settings, Speaker(client, "chat", Meter()))
+        async with open_cast(asked, ("doctor", "teacher"), Meter()) as cast:
+            (place,) = find_places([talk], CASES, settings, "chat")
+            return await make_pair(place, settings, Speaker(cast, "chat"))
 
     with FakeLLM(faults=["refused"] * 9) as server:
         row = asyncio.run(run(server))

@@ -3,15 +3,14 @@ import json
 
 import pytest
 
+from datagen.access import open_cast
 from datagen.conversation_checks import check_talk
+from datagen.meter import Meter
 from datagen.personas import read_personas
 from datagen.scripted import scripted_messages, worked_example
 from datagen.simulation import Ask, TalkSettings, simulate
-from datagen.speaking import Meter, Speaker, up_to_last_sentence
-from endpoints.budget import Budget
-from endpoints.embedded import open_client
+from datagen.speaking import Speaker, up_to_last_sentence
 from endpoints.errors import EndpointDown
-from endpoints.journal import Journal
 from tests.datagen.conftest import LIBRARY, ScriptPlayer, case_of
 from tests.fake_llm import FakeLLM
 from validation.schemas import Conversation, Quarantined
@@ -25,9 +24,8 @@ def ask_for(case, index=0):
 def simulated(access, settings, ask, style, base_url):
     async def run():
         asked = access(base_url, style, max_attempts=2, timeout_seconds=5)
-        with Journal(asked.journal) as journal, Budget(journal) as budget:
-            async with open_client(asked.endpoint, journal, budget) as client:
-                return await simulate(ask, settings, Speaker(client, style, Meter()))
+        async with open_cast(asked, ("doctor", "patient"), Meter()) as cast:
+            return await simulate(ask, settings, Speaker(cast, style))
 
     return asyncio.run(run())
 

@@ -9,19 +9,18 @@ import pytest
 from artifacts.progress import Progress
 from artifacts.step import Workspace, keyed_settings
 from datagen.cases import read_case
+from datagen.consultations import (
+    GenerateSettings,
+    build_conversations,
+    choose_cases,
+    conversations_key,
+)
 from datagen.conversation_checks import TalkCheckSettings
 from datagen.errors import DamagedInput, NothingToGenerate
 from datagen.files import read_cases, read_conversations
-from datagen.generate import (
-    GenerateSettings,
-    build_conversations,
-    build_preferences,
-    choose_cases,
-    conversations_key,
-    preferences_key,
-)
-from datagen.pool import run_bounded
+from datagen.pairing import build_preferences, preferences_key
 from datagen.preferences import PreferenceSettings
+from datagen.production import LEAST_AHEAD, run_in_order
 from datagen.simulation import TalkSettings
 from endpoints.errors import BudgetExceeded
 from endpoints.settings import Prices
@@ -44,7 +43,7 @@ def test_the_step_writes_every_talk_in_order_and_counts_them(access, workspace, 
     place = workspace()
     with FakeLLM(ScriptPlayer()) as server:
         built = build_conversations(SMALL, access(server.base_url, style), place)
-    talks = read_conversations(place.out)
+    talks = list(read_conversations(place.out))
     order = [(t.case_id, t.sample_index) for t in talks]
     assert order == sorted(order)
     assert built.counts == {"rows_in": 12, "accepted": 12, "quarantined": 0}
@@ -123,7 +122,7 @@ build_to(Path(sys.argv[1]), sys.argv[2])
 
 def build_to(home, base_url):
     from artifacts.progress import silent
-    from datagen.generate import LlmAccess
+    from datagen.access import LlmAccess
     from endpoints.settings import EndpointSettings
 
     (home / "out").mkdir(parents=True, exist_ok=True)
@@ -181,7 +180,7 @@ def test_a_talk_of_a_case_that_the_artifact_lacks_is_named(access, workspace):
         build_conversations(SMALL, access(server.base_url), talks)
     cases = (talks.out / "cases.jsonl").read_text().splitlines(keepends=True)
     (talks.out / "cases.jsonl").write_text("".join(cases[1:]))
-    with pytest.raises(DamagedInput, match="lacks the cases"):
+    with pytest.raises(DamagedInput, match="lacks the case 'en-"):
         build_preferences(
             PreferenceSettings(),
             access("http://127.0.0.1:9/v1"),
@@ -265,9 +264,50 @@ def test_no_more_than_so_many_run_at_once_and_results_keep_their_order():
         running -= 1
         return item * 2
 
-    assert asyncio.run(run_bounded(work, range(50), 7)) == [2 * i for i in range(50)]
+    kept = []
+    asyncio.run(run_in_order(work, range(50), 7, kept.append))
+    assert kept == [2 * i for i in range(50)]
     assert most == 7
-    assert asyncio.run(run_bounded(work, [], 7)) == []
+
+
+def test_results_are_kept_as_they_come_and_wait_only_for_earlier_ones():
+    begun, kept = [], []
+    slow = asyncio.Event()
+
+    async def work(item):
+        begun.append(item)
+        if item == 0:
+            await slow.wait()
+        if item == 200:
+            slow.set()
+        await asyncio.sleep(0)
+        return item
+
+    asyncio.run(run_in_order(work, iter(range(1000)), 4, kept.append))
+    assert kept == list(range(1000))
+
+
+def test_no_more_results_wait_for_a_slow_item_than_memory_may_hold():
+    begun, kept = [], []
+    slow = asyncio.Event()
+
+    async def work(item):
+        begun.append(item)
+        if item == 0:
+            await slow.wait()
+        return item
+
+    async def run():
+        task = asyncio.create_task(run_in_order(work, iter(range(9000)), 4, kept.append))
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        waiting = len(begun)
+        slow.set()
+        await task
+        return waiting
+
+    assert asyncio.run(run()) <= LEAST_AHEAD + 4
+    assert kept == list(range(9000))
 
 
 def test_the_first_error_stops_the_others():
@@ -281,5 +321,5 @@ def test_the_first_error_stops_the_others():
         return item
 
     with pytest.raises(BudgetExceeded):
-        asyncio.run(run_bounded(work, range(1000), 4))
+        asyncio.run(run_in_order(work, range(1000), 4, lambda result: None))
     assert len(begun) < 20

@@ -1,0 +1,155 @@
+"""The step that makes conversations: cases → conversations, as files.
+
+Every request goes through the journal, so a step that was killed goes on where it was.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from artifacts.digest import digest_json, digest_model
+from artifacts.step import Built, Workspace
+from datagen.access import AgentRole, Cast, LlmAccess
+from datagen.cases import Case, read_library
+from datagen.conversation_checks import TalkCheckSettings, with_faults
+from datagen.errors import NothingToGenerate
+from datagen.files import CASES, CONVERSATIONS, FAILED, SCRIPTED, LineWriter, write_lines
+from datagen.identity import GenerationKey, Outturn, step_key
+from datagen.personas import FILE as PERSONAS_FILE
+from datagen.personas import draw_persona
+from datagen.production import Production
+from datagen.prompting import Style
+from datagen.scripted import scripted_consultation, worked_example
+from datagen.simulation import Ask, TalkSettings, simulate
+from datagen.speaking import Speaker
+from validation.schemas import Conversation, Frozen, Language, Quarantined
+
+CONVERSATIONS_VERSION = 3
+
+
+class GenerateSettings(Frozen):
+    """Which conversations are made.
+
+    `languages`: those of them that the endpoints can talk in. `cases_per_language` None: all
+    of the library. `style` None: each endpoint's own. `library`: another folder of cases; what
+    it holds counts, not where it stands.
+    """
+
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en", "zh")
+    cases_per_language: PositiveInt | None = None
+    conversations_per_case: PositiveInt = 2
+    talk: TalkSettings = TalkSettings()
+    checks: TalkCheckSettings = TalkCheckSettings()
+    style: Style | None = None
+    library: Path | None = Field(None, json_schema_extra={"result_neutral": True})
+
+
+def conversation_roles(settings: GenerateSettings) -> tuple[AgentRole, ...]:
+    """The roles that are asked."""
+    return ("doctor", "patient")
+
+
+def conversations_key(settings: GenerateSettings, access: LlmAccess) -> GenerationKey:
+    """What the step that `build_conversations` is, is known by."""
+    return step_key(
+        settings,
+        access,
+        conversation_roles(settings),
+        settings.languages,
+        word_lists=(PERSONAS_FILE,),
+        cases={case.case_id: digest_model(case) for case in usable_library(settings, access)},
+        style=settings.style,
+    )
+
+
+def build_conversations(
+    settings: GenerateSettings, access: LlmAccess, workspace: Workspace
+) -> Built:
+    """Simulate the talks and check them.
+
+    Writes `conversations.jsonl` (also talks with faults), `failed.jsonl`, `scripted.jsonl`
+    and `cases.jsonl`. Raises NothingToGenerate and the endpoint errors that end a run.
+    """
+    library = usable_library(settings, access)
+    cases = choose_cases(library, settings)
+    write_lines(workspace.out / CASES, cases)
+    control = (with_faults(scripted_consultation(c), c, settings.checks) for c in cases)
+    write_lines(workspace.out / SCRIPTED, control)
+    outturn, faults, clean = Outturn(), Counter[str](), 0
+    roles = conversation_roles(settings)
+    work = Production(access, roles, "conversations", workspace.progress)
+    with (
+        LineWriter(workspace.out / CONVERSATIONS) as talks,
+        LineWriter(workspace.out / FAILED) as failed,
+    ):
+
+        def keep(made: Conversation | Quarantined) -> None:
+            nonlocal clean
+            if isinstance(made, Quarantined):
+                failed.write(made)
+                outturn.add_failed(made.fault)
+                return
+            talks.write(made)
+            outturn.add(made.language)
+            faults.update({fault.name for fault in made.faults})
+            clean += not made.faults
+
+        total = len(cases) * settings.conversations_per_case
+        work.run(talks_to_make(cases, library, settings), total, partial(_talk, settings), keep)
+    return outturn.built(
+        work.meter,
+        {"faults": dict(sorted(faults.items())), "without_faults": clean, "cases": len(cases)},
+    )
+
+
+async def _talk(settings: GenerateSettings, ask: Ask, cast: Cast) -> Conversation | Quarantined:
+    made = await simulate(ask, settings.talk, Speaker(cast, settings.style))
+    if isinstance(made, Quarantined):
+        return made
+    return with_faults(made, ask.case, settings.checks)
+
+
+def talks_to_make(
+    cases: Sequence[Case], library: Sequence[Case], settings: GenerateSettings
+) -> Iterator[Ask]:
+    """Every talk, in the order of cases and samples."""
+    questions = settings.talk.doctor_turns - 1
+    for case in cases:
+        example = worked_example(case, library, questions)
+        for index in range(settings.conversations_per_case):
+            persona = draw_persona(case.case_id, index, settings.talk.seed)
+            yield Ask(case=case, persona=persona, sample_index=index, example=example)
+
+
+def choose_cases(library: Sequence[Case], settings: GenerateSettings) -> tuple[Case, ...]:
+    """The cases that serve, in order of case_id: so many a language, drawn by the seed."""
+    chosen: list[Case] = []
+    for language in dict.fromkeys(case.language for case in library):
+        cases = [case for case in library if case.language == language]
+        drawn = sorted(cases, key=lambda c: digest_json([settings.talk.seed, c.case_id]))
+        chosen += drawn[: settings.cases_per_language]
+    return tuple(sorted(chosen, key=lambda c: c.case_id))
+
+
+def usable_library(settings: GenerateSettings, access: LlmAccess) -> tuple[Case, ...]:
+    """The cases in languages that are wanted and that the endpoints can talk in.
+
+    Raises NothingToGenerate where there is none.
+    """
+    spoken = access.languages(conversation_roles(settings))
+    languages = [language for language in settings.languages if language in spoken]
+    if not languages:
+        raise NothingToGenerate(
+            f"endpoint '{access.endpoint.name}' talks in {list(spoken)}, but conversations "
+            f"in {list(settings.languages)} are wanted: change generate.languages, or choose "
+            "another endpoint"
+        )
+    every = read_library(settings.library) if settings.library else read_library()
+    library = tuple(case for case in every if case.language in languages)
+    if not library:
+        raise NothingToGenerate(f"the library of cases holds none in {languages}: add some")
+    return library
