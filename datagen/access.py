@@ -80,13 +80,13 @@ class LlmAccess(Frozen):
         every: tuple[Language, ...] = ("en", "zh")
         return tuple(language for language in every if all(language in one for one in spoken))
 
-    def identity(self, roles: Sequence[AgentRole]) -> dict[str, tuple[Share, ...]]:
-        """What of it decides the result of a step that uses these roles."""
-        identity: dict[str, tuple[Share, ...]] = {role: self.shares(role) for role in roles}
-        if self.fallbacks:
-            return identity | {
-                "fallbacks": tuple(Share(endpoint=endpoint) for endpoint in self.fallbacks)
-            }
+    def identity(self, roles: Sequence[AgentRole]) -> dict[str, dict[str, Share]]:
+        """What of it decides the result of a step that uses these roles: role → name → share."""
+        identity: dict[str, dict[str, Share]] = {
+            role: {share.endpoint.name: share for share in self.shares(role)} for role in roles
+        }
+        for place, endpoint in enumerate(self.fallbacks, start=1):
+            identity[f"fallback {place}"] = {endpoint.name: Share(endpoint=endpoint)}
         return identity
 
 

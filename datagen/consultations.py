@@ -35,13 +35,16 @@ class GenerateSettings(Frozen):
     """Which conversations are made.
 
     `languages`: those of them that the endpoints can talk in. `cases_per_language` None: all
-    of the library. `style` None: each endpoint's own. `library`: another folder of cases; what
-    it holds counts, not where it stands.
+    of the library. `rows`: so many conversations in all, spread over the cases (None:
+    `conversations_per_case` of each); one more changes none of the others. `style` None: each
+    endpoint's own. `library`: another folder of cases; what it holds counts, not where it
+    stands.
     """
 
     languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en", "zh")
     cases_per_language: PositiveInt | None = None
     conversations_per_case: PositiveInt = 2
+    rows: PositiveInt | None = None
     talk: TalkSettings = TalkSettings()
     checks: TalkCheckSettings = TalkCheckSettings()
     style: Style | None = None
@@ -98,7 +101,7 @@ def build_conversations(
             faults.update({fault.name for fault in made.faults})
             clean += not made.faults
 
-        total = len(cases) * settings.conversations_per_case
+        total = sum(talks_per_case(cases, settings).values())
         work.run(talks_to_make(cases, library, settings), total, partial(_talk, settings), keep)
     return outturn.built(
         work.meter,
@@ -118,11 +121,30 @@ def talks_to_make(
 ) -> Iterator[Ask]:
     """Every talk, in the order of cases and samples."""
     questions = settings.talk.doctor_turns - 1
+    numbers = talks_per_case(cases, settings)
     for case in cases:
         example = worked_example(case, library, questions)
-        for index in range(settings.conversations_per_case):
+        for index in range(numbers[case.case_id]):
             persona = draw_persona(case.case_id, index, settings.talk.seed)
             yield Ask(case=case, persona=persona, sample_index=index, example=example)
+
+
+def talks_per_case(cases: Sequence[Case], settings: GenerateSettings) -> dict[str, int]:
+    """How many talks each case gets, by case_id.
+
+    Rows go round the cases in an order that alternates the languages and is drawn by the seed,
+    so that a few rows are already a cross-section.
+    """
+    if settings.rows is None:
+        return {case.case_id: settings.conversations_per_case for case in cases}
+    places: dict[str, tuple[int, str]] = {}
+    for language in sorted({case.language for case in cases}):
+        ids = [case.case_id for case in cases if case.language == language]
+        drawn = sorted(ids, key=lambda i: digest_json([settings.talk.seed, "round", i]))
+        places |= {case_id: (place, case_id) for place, case_id in enumerate(drawn)}
+    order = sorted(places, key=lambda case_id: places[case_id])
+    each, more = divmod(settings.rows, len(order))
+    return {case_id: each + (place < more) for place, case_id in enumerate(order)}
 
 
 def choose_cases(library: Sequence[Case], settings: GenerateSettings) -> tuple[Case, ...]:

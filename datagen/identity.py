@@ -26,7 +26,7 @@ class GenerationKey(Frozen):
     """
 
     settings: SerializeAsAny[Frozen]
-    endpoints: dict[str, tuple[Share, ...]]
+    endpoints: dict[str, dict[str, Share]]
     prompts: dict[str, str]
     cases: dict[str, str] = Field(default_factory=dict)
 

@@ -12,7 +12,10 @@ from endpoints.pool import Answered
 
 @dataclass
 class Use:
-    """Answers of one kind. `cost_usd` counts every one, `spent_usd` those bought now."""
+    """Answers of one kind. `cost_usd` counts every one, `spent_usd` those bought now.
+
+    `latency_seconds` adds up how long each took when it was bought.
+    """
 
     calls: int = 0
     from_journal: int = 0
@@ -20,6 +23,7 @@ class Use:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     spent_usd: float = 0.0
+    latency_seconds: float = 0.0
 
     def add(self, answered: Answered) -> None:
         """Count one answer."""
@@ -29,6 +33,7 @@ class Use:
         self.prompt_tokens += completion.prompt_tokens
         self.completion_tokens += completion.completion_tokens
         self.cost_usd += completion.cost_usd
+        self.latency_seconds += completion.latency_seconds
         self.spent_usd += 0.0 if completion.from_journal else completion.cost_usd
 
     def told(self) -> dict[str, JsonValue]:
@@ -40,6 +45,7 @@ class Use:
             "completion_tokens": self.completion_tokens,
             "cost_usd": round(self.cost_usd, 9),
             "spent_usd": round(self.spent_usd, 9),
+            "latency_seconds": round(self.latency_seconds, 3),
         }
 
 

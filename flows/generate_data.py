@@ -6,10 +6,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from datagen.access import LlmAccess
 from flows.parameters import Changes, Place
 from flows.result import FlowResult
-from flows.settings import BuildSettings, read_settings
+from flows.settings import BuildSettings, llm_access, read_settings
 from tasks.data import generate_conversations, generate_preferences, import_file, make_dataset
 from tasks.progress import plan
 from tasks.steps import StepReport
@@ -49,14 +48,7 @@ def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[
 
 
 def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepReport]:
-    access = LlmAccess.of(
-        settings.endpoint,
-        place.endpoints_file,
-        home / "journal.sqlite",
-        settings.budget_usd,
-        settings.roles,
-        settings.fallbacks,
-    )
+    access = llm_access(settings, place, home)
     talks = generate_conversations(settings.generate, access, home)
     pairs = generate_preferences(settings.preferences, access, talks.ref, home)
     return [talks, pairs]

@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from datagen.access import AgentRole, RoleChoice
+from datagen.access import AgentRole, LlmAccess, RoleChoice
 from datagen.consultations import GenerateSettings
 from datagen.preferences import PreferenceSettings
 from evaluation.evaluate import EvaluateSettings
 from flows.overrides import SettingsError, apply_overrides, explain, read_profile
-from flows.parameters import Changes
+from flows.parameters import Changes, Place
 from training.stage import AnyStage
 from validation.dataset import DatasetSettings
 from validation.schemas import Frozen, Language
@@ -67,6 +67,18 @@ def read_settings(profile: str, changes: Changes) -> BuildSettings:
         return BuildSettings.model_validate(values)
     except ValidationError as error:
         raise explain(error, BuildSettings, f"profile {profile!r} with its changes") from error
+
+
+def llm_access(settings: BuildSettings, place: Place, home: Path) -> LlmAccess:
+    """The endpoints that the settings name. Raises ConfigurationError where there is no such."""
+    return LlmAccess.of(
+        settings.endpoint,
+        place.endpoints_file,
+        home / "journal.sqlite",
+        settings.budget_usd,
+        settings.roles,
+        settings.fallbacks,
+    )
 
 
 def _name_kinds(stages: dict[str, Any]) -> None:

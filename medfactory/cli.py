@@ -75,6 +75,17 @@ def generate_data(
     budget_usd: Budget = None,
     data: Data = None,
     generate: Generate = True,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Conversations in all, or +N: so many more than this home made last."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing; say what it would take.")
+    ] = False,
+    pilot: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --dry-run: buy so many conversations first, as a sample."),
+    ] = None,
     home: Home = HOME,
     endpoints_file: EndpointsFile = None,
     server: Server = "private",
@@ -84,8 +95,21 @@ def generate_data(
     from medfactory.runs import Request, run_flow
 
     request = Request(
-        profile, change or [], endpoint, budget_usd, data or [], generate, home, endpoints_file
+        profile,
+        change or [],
+        endpoint,
+        budget_usd,
+        data or [],
+        generate,
+        home,
+        endpoints_file,
+        rows,
     )
+    if dry_run or pilot is not None:
+        from medfactory.estimate import show_estimate
+
+        show_estimate(request, dry_run=dry_run, pilot=pilot, trace=trace)
+        return
     run_flow("generate_data", request, server=server, trace=trace)
 
 

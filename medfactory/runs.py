@@ -39,21 +39,51 @@ class Request:
     generate: bool = True
     home: Path = Path(".medfactory")
     endpoints_file: Path | None = None
+    rows: str | None = None
 
     def parameters(self) -> "tuple[str, Changes, Place]":
         """The flow's parameters. Raises SettingsError for a malformed assignment."""
         from flows.overrides import parse_assignments
         from flows.parameters import Changes, Place
 
+        overrides = parse_assignments(self.assignments)
+        if self.rows is not None:
+            overrides["generate.rows"] = count_rows(self.rows, self.home)
         changes = Changes(
             endpoint=self.endpoint,
             budget_usd=self.budget_usd,
             data_files=tuple(str(path.absolute()) for path in self.data),
             generate=self.generate,
-            overrides=parse_assignments(self.assignments),
+            overrides=overrides,
         )
         place = Place(home=self.home.absolute(), endpoints_file=self.endpoints_file)
         return self.profile, changes, place
+
+
+def count_rows(rows: str, home: Path) -> int:
+    """The number behind `--rows`: itself, or that of the home's newest conversations and N more.
+
+    Raises SettingsError where it is none, or where there are no conversations to add to.
+    """
+    from artifacts.store import Store
+    from flows.overrides import SettingsError
+
+    digits = rows.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit() and int(digits) > 0):
+        raise SettingsError(
+            f"--rows is {rows!r}; it must be a whole number of conversations (--rows 200), or so "
+            "many more than this home made last (--rows +1)"
+        )
+    if not rows.startswith("+"):
+        return int(digits)
+    made = [m for m in Store(home / "store").manifests() if m.kind == "conversations"]
+    if not made:
+        raise SettingsError(
+            f"--rows {rows} adds to the conversations that this home made last, and {home} holds "
+            "none: give their number without '+'"
+        )
+    newest = max(made, key=lambda manifest: manifest.created_at)
+    return newest.counts["rows_in"] + int(digits)
 
 
 def run_flow(
@@ -68,7 +98,7 @@ def run_flow(
     console = Console(soft_wrap=True)
     started = time.monotonic()
     with (
-        _faults_named(trace, request.home),
+        faults_named(trace, request.home),
         _terminated_like_ctrl_c(),
         interrupts_come_again(),
         _prefect(server, request.home / "prefect") as settle,
@@ -174,7 +204,7 @@ def interrupts_come_again() -> Iterator[None]:
 
 
 @contextmanager
-def _faults_named(trace: bool, home: Path) -> Iterator[None]:
+def faults_named(trace: bool, home: Path) -> Iterator[None]:
     """Clear errors as one message, without a traceback unless asked for."""
     console = Console(stderr=True, soft_wrap=True)
     try:

@@ -14,6 +14,7 @@ from datagen.consultations import (
     build_conversations,
     choose_cases,
     conversations_key,
+    talks_per_case,
 )
 from datagen.conversation_checks import TalkCheckSettings
 from datagen.errors import DamagedInput, NothingToGenerate
@@ -115,7 +116,7 @@ def test_the_meter_and_the_progress_follow_the_talks(access, workspace):
 KILLED = """
 import sys
 from pathlib import Path
-from tests.datagen.test_generate import SMALL, build_to
+from tests.datagen.test_consultations import SMALL, build_to
 build_to(Path(sys.argv[1]), sys.argv[2])
 """
 
@@ -323,3 +324,35 @@ def test_the_first_error_stops_the_others():
     with pytest.raises(BudgetExceeded):
         asyncio.run(run_in_order(work, range(1000), 4, lambda result: None))
     assert len(begun) < 20
+
+
+def test_rows_are_spread_over_the_cases_and_one_more_changes_no_other():
+    cases = choose_cases(LIBRARY, GenerateSettings())
+    few = talks_per_case(cases, GenerateSettings(rows=6))
+    assert sum(few.values()) == 6
+    drawn = {case_id for case_id, number in few.items() if number}
+    assert {case_id[:2] for case_id in drawn} == {"en", "zh"}
+    many = talks_per_case(cases, GenerateSettings(rows=len(cases) + 6))
+    assert many == {case_id: number + 1 for case_id, number in few.items()}
+    one_more = talks_per_case(cases, GenerateSettings(rows=len(cases) + 7))
+    assert sum(one_more[i] - many[i] for i in many) == 1
+    assert all(one_more[i] >= many[i] for i in many)
+
+
+def test_one_more_row_buys_exactly_its_own_requests(access, workspace):
+    with FakeLLM(ScriptPlayer()) as server:
+        first = workspace("first")
+        build_conversations(SMALL.model_copy(update={"rows": 5}), access(server.base_url), first)
+        before = len(server.requests)
+        more = workspace("more")
+        built = build_conversations(
+            SMALL.model_copy(update={"rows": 6}), access(server.base_url), more
+        )
+        bought = len(server.requests) - before
+    old = (first.out / "conversations.jsonl").read_text().splitlines()
+    new = (more.out / "conversations.jsonl").read_text().splitlines()
+    assert len(new) == 6
+    assert set(old) < set(new)
+    assert bought == built.summary["calls"] - built.summary["from_journal"] > 0
+    (added,) = set(new) - set(old)
+    assert bought <= len(Conversation.model_validate_json(added).messages)
