@@ -110,6 +110,31 @@ def line_chart(
     return Markup("".join(parts) + "</svg>")
 
 
+def bar_chart(counts: Mapping[str, int], title: str, x_label: str) -> Markup:
+    """Bars side by side, each with its count above and its name below."""
+    most = max(counts.values(), default=0) or 1
+    wide, high = WIDTH - 2 * RIGHT, HEIGHT - TOP - BOTTOM
+    slot = wide / max(len(counts), 1)
+    thick = min(36.0, slot * 0.72)
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    parts.append(f"<title>{escape(title)}</title>")
+    for place, (name, count) in enumerate(counts.items()):
+        middle = round(RIGHT + slot * (place + 0.5), 1)
+        tall = round(high * count / most, 1)
+        top = round(TOP + high - tall, 1)
+        left = round(middle - thick / 2, 1)
+        parts.append(
+            f'<rect class="column" x="{left}" y="{top}" width="{thick:.1f}" height="{tall}"/>'
+        )
+        parts.append(f'<text class="value mid" x="{middle}" y="{top - 5}">{count}</text>')
+        label = f'<text class="tick mid" x="{middle}" y="{HEIGHT - BOTTOM + 16}">{escape(name)}'
+        parts.append(f"{label}</text>")
+    parts.append(
+        f'<text class="tick mid" x="{WIDTH / 2}" y="{HEIGHT - 4}">{escape(x_label)}</text>'
+    )
+    return Markup("".join(parts) + "</svg>")
+
+
 def lineage_graph(nodes: Sequence[Node], edges: Sequence[tuple[str, str]], title: str) -> Markup:
     """Boxes in columns by depth, sources on the left, with curves from input to result."""
     columns: dict[int, list[Node]] = {}

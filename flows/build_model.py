@@ -34,7 +34,7 @@ def build_model(
     plan(count_data_steps(changes) + 3 + 2 * len(settings.stages))
     with children_end_with_the_flow():
         data = data_steps(settings, changes, place)
-        dataset = data[-1].ref
+        dataset = FlowResult.of(data).named("dataset").ref
         student = make_student(student_settings(settings), home)
         evaluations = Evaluations(settings, dataset, home)
         evaluations.start(BASE, student.ref, [])

@@ -6,10 +6,17 @@ from pathlib import Path
 
 from prefect import flow
 
+from evaluation.generation import generation_report_settings
 from flows.parameters import Changes, Place
 from flows.result import FlowResult
 from flows.settings import BuildSettings, llm_access, read_settings
-from tasks.data import generate_conversations, generate_preferences, import_file, make_dataset
+from tasks.data import (
+    generate_conversations,
+    generate_preferences,
+    import_file,
+    make_dataset,
+    report_generation,
+)
 from tasks.progress import plan
 from tasks.steps import StepReport
 from validation.importing import import_settings
@@ -29,11 +36,11 @@ def generate_data(
 
 def count_data_steps(changes: Changes) -> int:
     """How many steps `data_steps` will do."""
-    return 1 + len(changes.data_files) + 2 * changes.generate
+    return 1 + len(changes.data_files) + 3 * changes.generate
 
 
 def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[StepReport]:
-    """The tasks from cases and files to a data set, which is the last one."""
+    """The tasks from cases and files to a data set, and the report on what was generated."""
     home = place.home.absolute()
     files = [import_settings(Path(path)) for path in changes.data_files]
     reports = []
@@ -44,7 +51,13 @@ def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[
         f"{report.name}_{i}" if report.name == "import" else report.name: report.ref
         for i, report in enumerate(reports)
     }
-    return [*reports, make_dataset(settings.dataset, inputs, home)]
+    dataset = make_dataset(settings.dataset, inputs, home)
+    reports.append(dataset)
+    if changes.generate:
+        made = {name: ref for name, ref in inputs.items() if not name.startswith("import_")}
+        report = generation_report_settings(settings.report_language, settings.human_talk)
+        reports.append(report_generation(report, made | {"dataset": dataset.ref}, home))
+    return reports
 
 
 def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepReport]:

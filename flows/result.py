@@ -33,4 +33,8 @@ class FlowResult(BaseModel):
             verdict = last.summary.get("verdict")
             lines += [str(verdict)] if verdict else []
             return [*lines, f"Report: {last.ref.folder / 'report.html'}"]
+        if last.ref.kind == "generation_report":
+            dataset = self.named("dataset")
+            lines += [f"dataset: {dataset.ref.folder}"]
+            return [*lines, f"Report: {last.ref.folder / 'generation.html'}"]
         return [*lines, f"{last.name}: {last.ref.folder}"]

@@ -29,7 +29,8 @@ class BuildSettings(Frozen):
     with weights), `fallbacks` those that step in where one is down. `stages` run in their order;
     a stage's name is its kind unless it says `stage: …` itself. `overlap_evaluation`: evaluate
     one model while the next is trained (not on one GPU). `report_language`: the language of the
-    report's own words.
+    reports' own words. `human_talk`: a CSV or JSONL file of talks that people had, which the
+    generation report lays beside the generated ones.
     """
 
     endpoint: str = "embedded"
@@ -43,6 +44,7 @@ class BuildSettings(Frozen):
     stages: dict[str, AnyStage] = Field(default_factory=dict)
     evaluate: EvaluateSettings = EvaluateSettings()
     report_language: Language = "en"
+    human_talk: Path | None = None
     overlap_evaluation: bool = False
 
 

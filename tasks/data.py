@@ -16,6 +16,11 @@ from datagen.consultations import (
 )
 from datagen.pairing import PREFERENCES_VERSION, build_preferences, preferences_key
 from datagen.preferences import PreferenceSettings
+from evaluation.generation import (
+    GENERATION_VERSION,
+    GenerationReportSettings,
+    build_generation_report,
+)
 from tasks.limits import limit_tags
 from tasks.steps import (
     RETRIES,
@@ -80,3 +85,13 @@ def make_dataset(
     """Check every row, quarantine what falls, split by case, write Parquet and Data Docs."""
     build = partial(build_dataset, settings)
     return perform(make_step("dataset", DATASET_VERSION, "dataset", settings, inputs, build), home)
+
+
+@task(name="report on the generation", persist_result=False)
+def report_generation(
+    settings: GenerationReportSettings, inputs: Mapping[str, ArtifactRef], home: Path
+) -> StepReport:
+    """Say what was made: coverage, lengths, diversity, faults, agreement, cost."""
+    build = partial(build_generation_report, settings)
+    kind = "generation_report"
+    return perform(make_step(kind, GENERATION_VERSION, kind, settings, inputs, build), home)
