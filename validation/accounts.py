@@ -6,10 +6,12 @@ import pyarrow as pa
 from pydantic_core import from_json
 
 from validation.arrow import arrow_schema
+from validation.duplicates import TalkT
 from validation.reading import Loaded
 from validation.report import Example, Row, Tally, readable, readable_raw, tally, tally_by
-from validation.schemas import Conversation, Fault, PreferencePair, Quarantined
+from validation.schemas import Conversation, Fault, Passage, PreferencePair, Problem, Quarantined
 
+AnyRow = Conversation | PreferencePair | Problem | Passage
 UNKNOWN = "unknown"
 GROUPS = ("row_kind", "language", "source", "case_id")
 QUARANTINE_SCHEMA = pa.schema(
@@ -32,11 +34,11 @@ class Accounts:
         self.examples: dict[str, list[Example]] = {}
         self._examples_per_fault = examples_per_fault
 
-    def passed(self, record: Conversation | PreferencePair) -> None:
+    def passed(self, record: AnyRow) -> None:
         """Account for an accepted record."""
         self.rows.append(_row(record))
 
-    def fell(self, row: Loaded[Conversation] | Loaded[PreferencePair], fault: Fault) -> None:
+    def fell(self, row: Loaded[TalkT], fault: Fault) -> None:
         """Account for a record that a check or a copy kept out."""
         record = row.record
         quarantined = Quarantined(
@@ -81,7 +83,7 @@ class Accounts:
             )
 
 
-def _row(record: Conversation | PreferencePair) -> Row:
+def _row(record: AnyRow) -> Row:
     return Row(
         kind=record.kind,
         language=record.language,

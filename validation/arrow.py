@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import BaseModel, JsonValue
 from pydantic_core import from_json
 
-from validation.schemas import Conversation, PreferencePair, Record
+from validation.schemas import Conversation, Passage, PreferencePair, Problem, Record
 
 RecordT = TypeVar("RecordT", bound=Record)
 
@@ -35,6 +35,8 @@ PREFERENCE_COLUMNS = (
     "rejected",
     "tools",
 )
+PROBLEM_COLUMNS = (*COMMON_COLUMNS, "prompt", "answer", "choices", "verifier")
+PASSAGE_COLUMNS = (*COMMON_COLUMNS, "title", "text")
 TOOL_PARTS = frozenset({"tools", "tool_calls"})
 
 
@@ -60,8 +62,20 @@ def preference_schema(with_tools: bool = False) -> pa.Schema:
     return _view(arrow_schema(PreferencePair), PREFERENCE_COLUMNS, with_tools)
 
 
-def has_tools(record: Conversation | PreferencePair) -> bool:
+def problem_schema(with_tools: bool = False) -> pa.Schema:
+    """Columns of the table of problems, out of `Problem`: `prompt`, and what a reward needs."""
+    return _view(arrow_schema(Problem), PROBLEM_COLUMNS, with_tools)
+
+
+def passage_schema(with_tools: bool = False) -> pa.Schema:
+    """Columns of the table of passages, out of `Passage`: `text` for continued pretraining."""
+    return _view(arrow_schema(Passage), PASSAGE_COLUMNS, with_tools)
+
+
+def has_tools(record: Record) -> bool:
     """Whether a record defines or calls tools."""
+    if not isinstance(record, Conversation | PreferencePair):
+        return False
     if record.tools:
         return True
     if isinstance(record, Conversation):
@@ -70,12 +84,13 @@ def has_tools(record: Conversation | PreferencePair) -> bool:
     return any(message.tool_calls for part in parts for message in part)
 
 
-def training_row(record: Conversation | PreferencePair) -> dict[str, Any]:
+def training_row(record: Record) -> dict[str, Any]:
     """A record as a row of its training view; tool calls take the shape chat templates read.
 
     Keys that the written schema lacks fall away in `rows_to_table`.
     """
-    row = record.model_dump(mode="json", include=set(SFT_COLUMNS) | set(PREFERENCE_COLUMNS))
+    columns = {*SFT_COLUMNS, *PREFERENCE_COLUMNS, *PROBLEM_COLUMNS, *PASSAGE_COLUMNS}
+    row = record.model_dump(mode="json", include=columns)
     for name in ("messages", "prompt", "chosen", "rejected"):
         for message in row.get(name, ()):
             message["tool_calls"] = [

@@ -18,7 +18,15 @@ from validation.message_checks import (
     unreadable_characters,
     without_words,
 )
-from validation.schemas import Conversation, Fault, Message, NonBlank, PreferencePair
+from validation.schemas import (
+    Conversation,
+    Fault,
+    Message,
+    NonBlank,
+    Passage,
+    PreferencePair,
+    Problem,
+)
 from validation.text import normalised, width
 
 
@@ -38,6 +46,7 @@ class CheckSettings(MessageSettings):
     min_agreement: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
 
 
+ProblemCheck = Callable[[Problem, CheckSettings], Fault | None]
 ConversationCheck = Callable[[Conversation, CheckSettings], Fault | None]
 PreferenceCheck = Callable[[PreferencePair, CheckSettings], Fault | None]
 
@@ -56,6 +65,52 @@ def check_preference(pair: PreferencePair, settings: CheckSettings) -> Fault | N
         if fault := check(pair, settings):
             return fault
     return None
+
+
+def check_problem(problem: Problem, settings: CheckSettings) -> Fault | None:
+    """The first fault of a problem, or None."""
+    for check in PROBLEM_CHECKS:
+        if fault := check(problem, settings):
+            return fault
+    return None
+
+
+def check_passage(passage: Passage, settings: CheckSettings) -> Fault | None:
+    """The first fault of a passage, or None: those of a message that an assistant would write.
+
+    Its length is not bounded above; training cuts it into pieces.
+    """
+    message = Message(role="assistant", content=passage.text)
+    longest = max(settings.max_width, width(passage.text))
+    unbounded = settings.model_copy(update={"max_width": longest})
+    if fault := _first_message_fault((message,), passage, unbounded, MESSAGE_CHECKS):
+        return fault.model_copy(update={"message_index": None})
+    return None
+
+
+def problem_out_of_shape(problem: Problem, settings: CheckSettings) -> Fault | None:
+    """The prompt of a problem ends with the question."""
+    if fault := _not_started_by_user(problem.prompt):
+        return fault
+    if fault := _not_ended_by(problem.prompt, ("user",), "prompt_not_ended_by_user"):
+        return fault
+    return _out_of_turn(problem.prompt)
+
+
+def answer_not_among_choices(problem: Problem, settings: CheckSettings) -> Fault | None:
+    """A choice has two different choices at least, and the answer is one of them."""
+    if not problem.choices and problem.verifier != "choice":
+        return None
+    distinct = {normalised(one) for one in problem.choices}
+    if len(distinct) < max(2, len(problem.choices)) or problem.answer not in problem.choices:
+        detail = f"answer {problem.answer!r} of choices {list(problem.choices)}"
+        return Fault(name="answer_not_among_choices", detail=detail)
+    return None
+
+
+def problem_message_fault(problem: Problem, settings: CheckSettings) -> Fault | None:
+    """What is asked passes every check of a message."""
+    return _first_message_fault(problem.prompt, problem, settings, MESSAGE_CHECKS)
 
 
 def generator_found_fault(talk: Conversation, settings: CheckSettings) -> Fault | None:
@@ -197,6 +252,11 @@ CONVERSATION_CHECKS: tuple[ConversationCheck, ...] = (
     message_fault,
     repeated_turn,
 )
+PROBLEM_CHECKS: tuple[ProblemCheck, ...] = (
+    problem_out_of_shape,
+    answer_not_among_choices,
+    problem_message_fault,
+)
 PREFERENCE_CHECKS: tuple[PreferenceCheck, ...] = (
     pair_out_of_shape,
     pair_too_many_messages,
@@ -248,7 +308,7 @@ def _next_roles(message: Message) -> tuple[str, ...]:
 
 def _first_message_fault(
     messages: Sequence[Message],
-    record: Conversation | PreferencePair,
+    record: Conversation | PreferencePair | Problem | Passage,
     settings: CheckSettings,
     checks: tuple[MessageCheck, ...],
 ) -> Fault | None:

@@ -4,7 +4,7 @@ Every row that comes in is either in a table or in `quarantine.parquet`, with it
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,25 +16,45 @@ from artifacts.step import Built, Workspace
 from validation.accounts import QUARANTINE_SCHEMA, Accounts
 from validation.arrow import (
     has_tools,
+    passage_schema,
     preference_schema,
+    problem_schema,
     rows_to_table,
     sft_schema,
     training_row,
 )
-from validation.checks import CheckSettings, check_conversation, check_preference
+from validation.checks import (
+    CheckSettings,
+    check_conversation,
+    check_passage,
+    check_preference,
+    check_problem,
+)
 from validation.duplicates import TalkT, split_duplicates
 from validation.errors import EmptyDataset, MissingInput
 from validation.expectations import check_tables
 from validation.parquet import write_parquet, write_text
 from validation.reading import Loaded, read_quarantined, read_records
-from validation.report import REPORT_NAME, DatasetReport, SuiteResult, Tally, split_sizes
-from validation.schemas import Conversation, Fault, Frozen, PreferencePair, Quarantined
+from validation.report import REPORT_NAME, DatasetReport, SplitSize, SuiteResult, Tally, split_sizes
+from validation.schemas import (
+    Conversation,
+    Fault,
+    Frozen,
+    Passage,
+    PreferencePair,
+    Problem,
+    Quarantined,
+)
 from validation.splits import SPLITS, Split, SplitCase, SplitSettings, assign_splits
 from validation.text import normalised
 
-STEP_VERSION = 2
+STEP_VERSION = 3
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
+PROBLEMS = "problems.jsonl"
+PASSAGES = "passages.jsonl"
+FILES = (CONVERSATIONS, PREFERENCES, PROBLEMS, PASSAGES)
+KINDS = dict(zip(FILES, ("conversation", "preference_pair", "problem", "passage"), strict=True))
 FAILED = "failed.jsonl"
 DOCS = "data_docs"
 PROGRESS_ROWS = 1000
@@ -55,8 +75,8 @@ class DatasetSettings(Frozen):
 def build_dataset(settings: DatasetSettings, workspace: Workspace) -> Built:
     """Build the data set out of every input folder that holds records.
 
-    An input holds `conversations.jsonl`, `preferences.jsonl` or both, and may hold
-    `failed.jsonl`. Writes `sft/` and `preference/` (one Parquet file a split),
+    An input holds one or more of `FILES`, and may hold `failed.jsonl`. Writes `sft/` and
+    `preference/` (one Parquet file a split), `problem/` and `passage/` where there are any,
     `quarantine.parquet`, `report.json` and `data_docs/` (volatile).
     Raises MissingInput, EmptyDataset or ExpectationsFailed.
     """
@@ -66,6 +86,8 @@ def build_dataset(settings: DatasetSettings, workspace: Workspace) -> Built:
     reading = _Reading(settings.checks, accounts, workspace)
     talks = reading.accepted(files, CONVERSATIONS, Conversation, check_conversation)
     pairs = reading.accepted(files, PREFERENCES, PreferencePair, check_preference)
+    problems = reading.accepted(files, PROBLEMS, Problem, check_problem)
+    passages = reading.accepted(files, PASSAGES, Passage, check_passage)
     for path, name in _named(files, FAILED):
         for row in read_quarantined(path, name):
             accounts.fell_before(row)
@@ -74,14 +96,25 @@ def build_dataset(settings: DatasetSettings, workspace: Workspace) -> Built:
         workspace.out / "quarantine.parquet",
     )
     _refuse_empty(accounts, files)
-    assigned = assign_splits(split_cases(talks, pairs), settings.splits)
-    sft = _tables(talks, assigned, sft_schema)
-    preference = _tables(pairs, assigned, preference_schema)
-    for folder, tables in (("sft", sft), ("preference", preference)):
-        for split, table in tables.items():
+    assigned = assign_splits(split_cases(talks, pairs, (*problems, *passages)), settings.splits)
+    tables = {
+        "sft": _tables(talks, assigned, sft_schema),
+        "preference": _tables(pairs, assigned, preference_schema),
+    }
+    if problems:
+        tables["problem"] = _tables(problems, assigned, problem_schema)
+    if passages:
+        tables["passage"] = _tables(passages, assigned, passage_schema)
+    for folder, by_split in tables.items():
+        for split, table in by_split.items():
             write_parquet(table, workspace.out / folder / f"{split}.parquet")
-    suites = check_tables(sft, preference, settings.checks, workspace.out / DOCS)
-    report = _report(settings, accounts, talks, pairs, assigned, suites)
+    suites = check_tables(**tables, limits=settings.checks, docs=workspace.out / DOCS)
+    sizes = {"sft": split_sizes(talks, assigned), "preference": split_sizes(pairs, assigned)}
+    if problems:
+        sizes["problem"] = split_sizes(problems, assigned)
+    if passages:
+        sizes["passage"] = split_sizes(passages, assigned)
+    report = _report(settings, accounts, sizes, assigned, suites)
     write_text(workspace.out / REPORT_NAME, report.model_dump_json(indent=1) + "\n")
     return _built(report)
 
@@ -92,27 +125,31 @@ def input_files(inputs: Mapping[str, Path]) -> dict[str, Path]:
     Raises MissingInput where an input holds no records at all, or there is no input.
     """
     if not inputs:
-        raise MissingInput(f"no input: give a folder that holds {CONVERSATIONS} or {PREFERENCES}")
+        raise MissingInput(f"no input: give a folder that holds one of {', '.join(FILES)}")
     files = {}
     for name, folder in sorted(inputs.items()):
-        if not any((folder / file).is_file() for file in (CONVERSATIONS, PREFERENCES)):
+        if not any((folder / file).is_file() for file in FILES):
             raise MissingInput(
-                f"input {name!r} ({folder}) holds neither {CONVERSATIONS} nor {PREFERENCES}: "
-                "build its step first, or leave the input out"
+                f"input {name!r} ({folder}) holds none of {', '.join(FILES)}: build its step "
+                "first, or leave the input out"
             )
-        for file in (CONVERSATIONS, PREFERENCES, FAILED):
+        for file in (*FILES, FAILED):
             if (folder / file).is_file():
                 files[f"{name}/{file}"] = folder / file
     return files
 
 
-def split_cases(talks: list[Conversation], pairs: list[PreferencePair]) -> list[SplitCase]:
-    """The cases of both tables; one in two languages counts under the first by name.
+def split_cases(
+    talks: list[Conversation],
+    pairs: list[PreferencePair],
+    others: Sequence[Problem | Passage] = (),
+) -> list[SplitCase]:
+    """The cases of all tables; one in two languages counts under the first by name.
 
-    A case is complete when each table that has rows has some of it.
+    A case is complete when each of the tables of talks and pairs that has rows has some of it.
     """
     languages: dict[str, set[Any]] = {}
-    for record in (*talks, *pairs):
+    for record in (*talks, *pairs, *others):
         languages.setdefault(record.case_id, set()).add(record.language)
     tables = [{record.case_id for record in table} for table in (talks, pairs) if table]
     return [
@@ -181,7 +218,7 @@ def _clear(folder: Path) -> None:
 def _refuse_empty(accounts: Accounts, files: Mapping[str, Path]) -> None:
     """Each kind of record that an input promises (by its file) has an accepted row."""
     kinds = accounts.tallies("kind")
-    for file, kind in ((CONVERSATIONS, "conversation"), (PREFERENCES, "preference_pair")):
+    for file, kind in KINDS.items():
         tally = kinds.get(kind, Tally())
         if tally.accepted or not _named(files, file):
             continue
@@ -213,12 +250,10 @@ def _tables(
 def _report(
     settings: DatasetSettings,
     accounts: Accounts,
-    talks: list[Conversation],
-    pairs: list[PreferencePair],
+    sizes: dict[str, dict[str, SplitSize]],
     assigned: Mapping[str, Split],
     suites: dict[str, SuiteResult],
 ) -> DatasetReport:
-    sizes = {"sft": split_sizes(talks, assigned), "preference": split_sizes(pairs, assigned)}
     kinds = accounts.tallies("kind")
     names = {normalised(case_id) for case_id in assigned}
     return DatasetReport(

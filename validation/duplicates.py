@@ -7,17 +7,21 @@ from pydantic import JsonValue
 
 from artifacts.digest import digest_json
 from validation.reading import Loaded
-from validation.schemas import Conversation, Fault, Message, PreferencePair
+from validation.schemas import Conversation, Fault, Message, Passage, PreferencePair, Problem
 from validation.text import normalised
 
-TalkT = TypeVar("TalkT", Conversation, PreferencePair)
+TalkT = TypeVar("TalkT", Conversation, PreferencePair, Problem, Passage)
 
 
-def content_digest(record: Conversation | PreferencePair) -> str:
+def content_digest(record: Conversation | PreferencePair | Problem | Passage) -> str:
     """The digest of what is said and by whom; equal for records that read the same.
 
     Case, language, source and scores are left out: they do not make a copy worth keeping.
     """
+    if isinstance(record, Passage):
+        return digest_json(normalised(record.text))
+    if isinstance(record, Problem):
+        return digest_json([_said(record.prompt), normalised(record.answer)])
     if isinstance(record, Conversation):
         parts = [record.messages]
     else:

@@ -33,8 +33,10 @@ def check_tables(
     preference: Mapping[Split, pa.Table],
     limits: CheckSettings,
     docs: Path,
+    problem: Mapping[Split, pa.Table] | None = None,
+    passage: Mapping[Split, pa.Table] | None = None,
 ) -> dict[str, SuiteResult]:
-    """Hold both tables (split → table) to their suites; write the Data Docs into `docs`.
+    """Hold the tables (split → table) to their suites; write the Data Docs into `docs`.
 
     `limits` are those of the checks that the rows went through.
     A table without any row in any split is passed over. Raises ExpectationsFailed with every
@@ -46,7 +48,12 @@ def check_tables(
         frames["sft"] = (table_frame(sft), _sft_suite(gx.expectations, limits))
     if any(len(table) for table in preference.values()):
         frames["preference"] = (table_frame(preference), _preference_suite(gx.expectations, limits))
-    frames["cases"] = (case_frame(sft, preference), _case_suite(gx.expectations))
+    if problem and any(len(table) for table in problem.values()):
+        frames["problem"] = (table_frame(problem), _problem_suite(gx.expectations, limits))
+    if passage and any(len(table) for table in passage.values()):
+        frames["passage"] = (table_frame(passage), _passage_suite(gx.expectations))
+    every = case_frame(sft, preference, problem or {}, passage or {})
+    frames["cases"] = (every, _case_suite(gx.expectations))
     if docs.exists():
         shutil.rmtree(docs)
     context = _context(gx, docs)
@@ -154,13 +161,16 @@ def _common(gxe: Any) -> list[Any]:
         gxe.ExpectColumnValuesToNotBeNull(column="language"),
         gxe.ExpectColumnValuesToBeInSet(column="language", value_set=list(get_args(Language))),
         gxe.ExpectColumnValuesToBeInSet(column="split", value_set=list(SPLITS)),
-        gxe.ExpectColumnDistinctValuesToContainSet(
-            column="split", value_set=["train"], notes="There is something to train on."
-        ),
         gxe.ExpectColumnValuesToBeBetween(
             column="splits_of_case", min_value=1, max_value=1, notes="A case is in one split."
         ),
     ]
+
+
+def _trainable(gxe: Any) -> Any:
+    return gxe.ExpectColumnDistinctValuesToContainSet(
+        column="split", value_set=["train"], notes="There is something to train on."
+    )
 
 
 def _role(gxe: Any, column: str, *roles: str) -> list[Any]:
@@ -189,6 +199,7 @@ def _length(
 def _sft_suite(gxe: Any, limits: CheckSettings) -> list[Any]:
     return [
         *_common(gxe),
+        _trainable(gxe),
         *_length(gxe, "messages", limits.min_messages, limits),
         *_role(gxe, "messages_first_role", "user"),
         *_role(gxe, "messages_last_role", "assistant"),
@@ -198,6 +209,7 @@ def _sft_suite(gxe: Any, limits: CheckSettings) -> list[Any]:
 def _preference_suite(gxe: Any, limits: CheckSettings) -> list[Any]:
     return [
         *_common(gxe),
+        _trainable(gxe),
         *_length(gxe, "prompt", 1, limits),
         *_length(gxe, "chosen", 1, limits),
         *_length(gxe, "rejected", 1, limits, bounded=False),
@@ -209,6 +221,29 @@ def _preference_suite(gxe: Any, limits: CheckSettings) -> list[Any]:
         gxe.ExpectColumnValuesToNotBeNull(column="margin"),
         gxe.ExpectColumnValuesToBeBetween(column="margin", min_value=0.0),
         gxe.ExpectColumnValuesToBeBetween(column="agreement", min_value=0.0, max_value=1.0),
+    ]
+
+
+def _problem_suite(gxe: Any, limits: CheckSettings) -> list[Any]:
+    return [
+        *_common(gxe),
+        *_length(gxe, "prompt", 1, limits),
+        *_role(gxe, "prompt_first_role", "user"),
+        *_role(gxe, "prompt_last_role", "user"),
+        gxe.ExpectColumnValuesToNotBeNull(column="answer"),
+        gxe.ExpectColumnValuesToNotBeNull(column="verifier"),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="answer_among_choices",
+            value_set=[True],
+            notes="An answer is one of the choices.",
+        ),
+    ]
+
+
+def _passage_suite(gxe: Any) -> list[Any]:
+    return [
+        *_common(gxe),
+        gxe.ExpectColumnValuesToBeBetween(column="text_characters", min_value=1),
     ]
 
 

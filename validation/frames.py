@@ -19,8 +19,9 @@ def table_frame(tables: Mapping[Split, pa.Table]) -> "pd.DataFrame":
     """One row a record over all splits of a table, of which one has rows.
 
     For each list of messages: `<name>_count`, `<name>_first_role` (after a system message),
-    `<name>_last_role`, `<name>_characters`. Besides: `split`, `splits_of_case`, and for pairs
-    `margin`, `agreement`, `chosen_equals_rejected`.
+    `<name>_last_role`, `<name>_characters`. Besides: `split`, `splits_of_case`, for pairs
+    `margin`, `agreement`, `chosen_equals_rejected`, for problems `answer`, `verifier`,
+    `answer_among_choices`, for passages `text_characters`.
     """
     parts = [
         _derived(table).append_column("split", pa.array([split] * len(table), pa.string()))
@@ -52,6 +53,13 @@ def _derived(table: pa.Table) -> pa.Table:
     for name in ("margin", "agreement"):
         if name in table.column_names:
             columns[name] = table[name]
+    if "text" in table.column_names:
+        columns["text_characters"] = pc.cast(pc.utf8_length(table["text"]), pa.int64())
+    if "answer" in table.column_names:
+        columns |= {name: table[name] for name in ("answer", "verifier")}
+        rows = zip(table["answer"].to_pylist(), table["choices"].to_pylist(), strict=True)
+        among = [not choices or answer in choices for answer, choices in rows]
+        columns["answer_among_choices"] = pa.array(among, pa.bool_())
     for name in LIST_COLUMNS:
         if name in table.column_names:
             columns |= _message_columns(name, table[name].combine_chunks())

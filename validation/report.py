@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from validation.errors import MissingInput, UnknownFormat
-from validation.schemas import Conversation, Frozen, Message, PreferencePair
+from validation.schemas import Conversation, Frozen, Message, Passage, PreferencePair, Problem
 from validation.splits import SPLITS
 
 REPORT_NAME = "report.json"
@@ -99,7 +99,8 @@ def tally_by(rows: Sequence[Row], field: str) -> dict[str, Tally]:
 
 
 def split_sizes(
-    records: Iterable[Conversation | PreferencePair], splits: Mapping[str, str]
+    records: Iterable[Conversation | PreferencePair | Problem | Passage],
+    splits: Mapping[str, str],
 ) -> dict[str, SplitSize]:
     """The size of each split of one table, in all and per language."""
     places: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
@@ -115,8 +116,12 @@ def split_sizes(
     return sizes
 
 
-def readable(record: Conversation | PreferencePair) -> str:
-    """A record as lines `role: words`; the parts of a pair under their names."""
+def readable(record: Conversation | PreferencePair | Problem | Passage) -> str:
+    """A record as lines `role: words`; the parts of a pair or problem under their names."""
+    if isinstance(record, Passage):
+        return _cut(record.text)
+    if isinstance(record, Problem):
+        return _cut(f"{_lines(record.prompt)}\n[answer]\n{record.answer}")
     if isinstance(record, Conversation):
         return _cut(_lines(record.messages))
     parts = {"prompt": record.prompt, "chosen": record.chosen, "rejected": record.rejected}

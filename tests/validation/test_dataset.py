@@ -204,7 +204,7 @@ def test_pairs_that_all_fell_are_an_error_though_talks_are_left(tmp_path: Path) 
 def test_inputs_without_records_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingInput, match="no input"):
         input_files({})
-    with pytest.raises(MissingInput, match=r"'mine'.*holds neither"):
+    with pytest.raises(MissingInput, match=r"'mine'.*holds none of"):
         input_files({"mine": tmp_path})
 
 
