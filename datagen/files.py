@@ -16,6 +16,8 @@ CASES = "cases.jsonl"
 FAILED = "failed.jsonl"
 SCRIPTED = "scripted.jsonl"
 PREFERENCES = "preferences.jsonl"
+PASSAGES = "passages.jsonl"
+PROBLEMS = "problems.jsonl"
 
 ValueT = TypeVar("ValueT", bound=BaseModel)
 

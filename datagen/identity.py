@@ -39,21 +39,25 @@ def step_key(
     word_lists: Sequence[Path] = (),
     cases: Mapping[str, str] | None = None,
     style: Style | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> GenerationKey:
     """The key of a step that asks these roles in these languages.
 
-    `style`: the only one it asks in (None: that of each endpoint, and chat).
+    `style`: the only one it asks in (None: that of each endpoint, and chat). `prompts`: names
+    of the only prompt files it uses (None: all of the style).
     """
     own: set[Style] = {s.endpoint.style for role in roles for s in access.shares(role)} | {"chat"}
-    prompts: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for one in sorted({style} if style else own):
-        prompts |= prompt_digests(one, tuple(languages))
+        digests |= prompt_digests(one, tuple(languages))
+    if prompts is not None:
+        digests = {k: v for k, v in digests.items() if k.rpartition("/")[2] in prompts}
     for path in word_lists:
-        prompts[path.name] = digest_json(path.read_text(encoding="utf-8"))
+        digests[path.name] = digest_json(path.read_text(encoding="utf-8"))
     return GenerationKey(
         settings=settings,
         endpoints=access.identity(roles),
-        prompts=prompts,
+        prompts=digests,
         cases=dict(cases or {}),
     )
 

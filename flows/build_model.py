@@ -31,7 +31,7 @@ def build_model(
     changes, place = changes or Changes(), place or Place()
     settings = read_settings(profile, changes)
     home = place.home.absolute()
-    plan(count_data_steps(changes) + 3 + 2 * len(settings.stages))
+    plan(count_data_steps(settings, changes) + 3 + 2 * len(settings.stages))
     with children_end_with_the_flow():
         data = data_steps(settings, changes, place)
         dataset = FlowResult.of(data).named("dataset").ref

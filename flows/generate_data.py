@@ -13,6 +13,7 @@ from flows.settings import BuildSettings, llm_access, read_settings
 from tasks.data import (
     generate_conversations,
     generate_preferences,
+    generate_rows,
     import_file,
     make_dataset,
     report_generation,
@@ -29,14 +30,15 @@ def generate_data(
     """Generate conversations and preference pairs, validate them, write Parquet."""
     changes, place = changes or Changes(), place or Place()
     settings = read_settings(profile, changes)
-    plan(count_data_steps(changes))
+    plan(count_data_steps(settings, changes))
     reports = data_steps(settings, changes, place)
     return FlowResult.of(reports)
 
 
-def count_data_steps(changes: Changes) -> int:
+def count_data_steps(settings: BuildSettings, changes: Changes) -> int:
     """How many steps `data_steps` will do."""
-    return 1 + len(changes.data_files) + 3 * changes.generate
+    generated = (3 + len(settings.generators)) * changes.generate
+    return 1 + len(changes.data_files) + generated
 
 
 def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[StepReport]:
@@ -64,4 +66,8 @@ def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepRe
     access = llm_access(settings, place, home)
     talks = generate_conversations(settings.generate, access, home)
     pairs = generate_preferences(settings.preferences, access, talks.ref, home)
-    return [talks, pairs]
+    rows = [
+        generate_rows(name, generator, access, talks.ref, home)
+        for name, generator in settings.generators.items()
+    ]
+    return [talks, pairs, *rows]

@@ -1,12 +1,13 @@
 """All settings of a build in one model, and how a profile and changes to it become one."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from datagen.access import AgentRole, LlmAccess, RoleChoice
 from datagen.consultations import GenerateSettings
+from datagen.generators.catalogue import AnyGenerator
 from datagen.preferences import PreferenceSettings
 from evaluation.evaluate import EvaluateSettings
 from flows.overrides import SettingsError, apply_overrides, explain, read_profile
@@ -14,6 +15,10 @@ from flows.parameters import Changes, Place
 from training.stage import AnyStage
 from validation.dataset import DatasetSettings
 from validation.schemas import Frozen, Language
+
+# What maps names to settings of several kinds, and the field that holds the kind.
+KINDS = {"stages": "stage", "generators": "kind"}
+GeneratorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class StudentChoice(Frozen):
@@ -26,8 +31,9 @@ class BuildSettings(Frozen):
     """What is generated, how it is checked, which student is trained by which stages.
 
     `endpoint` fills every role; `roles` names others for some (`judge: big-model`, or several
-    with weights), `fallbacks` those that step in where one is down. `stages` run in their order;
-    a stage's name is its kind unless it says `stage: …` itself. `overlap_evaluation`: evaluate
+    with weights), `fallbacks` those that step in where one is down. `generators` make rows beside
+    the conversations. `stages` run in their order; a generator's or a stage's name is its kind
+    unless it says `kind: …` or `stage: …` itself. `overlap_evaluation`: evaluate
     one model while the next is trained (not on one GPU). `report_language`: the language of the
     reports' own words. `human_talk`: a CSV or JSONL file of talks that people had, which the
     generation report lays beside the generated ones.
@@ -39,6 +45,7 @@ class BuildSettings(Frozen):
     budget_usd: float | None = Field(None, ge=0.0)
     generate: GenerateSettings = GenerateSettings()
     preferences: PreferenceSettings = PreferenceSettings()
+    generators: dict[GeneratorName, AnyGenerator] = Field(default_factory=dict)
     dataset: DatasetSettings = DatasetSettings()
     student: StudentChoice = StudentChoice()
     stages: dict[str, AnyStage] = Field(default_factory=dict)
@@ -54,17 +61,18 @@ def read_settings(profile: str, changes: Changes) -> BuildSettings:
     Raises SettingsError naming every setting that is misspelt or out of range.
     """
     values = read_profile(profile)
-    stages = values.setdefault("stages", {})
-    if not isinstance(stages, dict):
-        raise SettingsError(f"profile {profile!r}: stages must map names to settings")
-    shorthands = {name: f"stages.{name}" for name in stages}
+    for group in KINDS:
+        if not isinstance(values.setdefault(group, {}), dict):
+            raise SettingsError(f"profile {profile!r}: {group} must map names to settings")
+    shorthands = {name: f"{group}.{name}" for group in KINDS for name in values[group]}
     overrides = dict(changes.overrides)
     if changes.endpoint is not None:
         overrides["endpoint"] = changes.endpoint
     if changes.budget_usd is not None:
         overrides["budget_usd"] = changes.budget_usd
     values = apply_overrides(values, overrides, shorthands)
-    _name_kinds(values["stages"])
+    for group, field in KINDS.items():
+        _name_kinds(values[group], field)
     try:
         return BuildSettings.model_validate(values)
     except ValidationError as error:
@@ -83,7 +91,7 @@ def llm_access(settings: BuildSettings, place: Place, home: Path) -> LlmAccess:
     )
 
 
-def _name_kinds(stages: dict[str, Any]) -> None:
-    for name, stage in stages.items():
-        if isinstance(stage, dict):
-            stage.setdefault("stage", name)
+def _name_kinds(entries: dict[str, Any], field: str) -> None:
+    for name, entry in entries.items():
+        if isinstance(entry, dict):
+            entry.setdefault(field, name)

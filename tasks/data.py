@@ -14,6 +14,8 @@ from datagen.consultations import (
     build_conversations,
     conversations_key,
 )
+from datagen.generators.building import build_generated, generated_key, generated_version
+from datagen.generators.catalogue import AnyGenerator, generator_of
 from datagen.pairing import PREFERENCES_VERSION, build_preferences, preferences_key
 from datagen.preferences import PreferenceSettings
 from evaluation.generation import (
@@ -68,6 +70,27 @@ def generate_preferences(
     inputs = {"conversations": conversations}
     key = preferences_key(settings, access)
     step = make_step("preferences", PREFERENCES_VERSION, "preferences", key, inputs, build)
+    return perform(step, home)
+
+
+@task(
+    name="generate rows",
+    task_run_name="generate {name}",
+    tags=limit_tags("llm"),
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=worth_retrying,
+    persist_result=False,
+)
+def generate_rows(
+    name: str, settings: AnyGenerator, access: LlmAccess, conversations: ArtifactRef, home: Path
+) -> StepReport:
+    """Make what one of the other generators makes: questions, passages, dialogues, summaries."""
+    wanted = generator_of(settings).uses_talks
+    inputs = {"conversations": conversations} if wanted else {}
+    key = generated_key(settings, access)
+    build = partial(build_generated, settings, access)
+    step = make_step(f"generated_{name}", generated_version(settings), "rows", key, inputs, build)
     return perform(step, home)
 
 
