@@ -1,13 +1,20 @@
 """The kinds of generators: their settings as one union, and a table of what they do."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from datagen.generators import passage
+from pydantic import Field
+
+from datagen.generators import passage, question_answer
 from datagen.generators.generator import Generator
 from datagen.generators.passage import PassageSettings
+from datagen.generators.question_answer import QuestionAnswerSettings
 
-AnyGenerator = PassageSettings
-GENERATORS: Mapping[str, Generator] = {passage.KIND: passage.GENERATOR}
+AnyGenerator = Annotated[QuestionAnswerSettings | PassageSettings, Field(discriminator="kind")]
+GENERATORS: Mapping[str, Generator] = {
+    question_answer.KIND: question_answer.GENERATOR,
+    passage.KIND: passage.GENERATOR,
+}
 
 
 def generator_of(settings: AnyGenerator) -> Generator:

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -23,12 +24,28 @@ class Worded(Frozen):
         return self.en if language == "en" else self.zh
 
 
+class Audience(Worded):
+    """Who reads. `lay`: without medical training, so that alarm signs may be the reader's own."""
+
+    lay: bool
+
+
+class QuestionKind(Worded):
+    """A sort of question, and whom it suits."""
+
+    suits: Literal["all", "lay", "staff"] = "all"
+
+    def suits_whom(self, audience: Audience) -> bool:
+        """Whether such a reader would ask it."""
+        return self.suits == "all" or (self.suits == "lay") == audience.lay
+
+
 class Topics(Frozen):
     """What stands in the file: `kinds` are those of questions, `forms` those of passages."""
 
     topics: tuple[Worded, ...]
-    audiences: tuple[Worded, ...]
-    kinds: tuple[Worded, ...]
+    audiences: tuple[Audience, ...]
+    kinds: tuple[QuestionKind, ...]
     forms: tuple[Worded, ...]
 
 

@@ -38,15 +38,17 @@ def language_in(body: Body) -> str:
 
 @pytest.fixture
 def generate(access, workspace) -> Callable[..., Outcome]:
-    """Build a generator's rows against a fake teacher."""
+    """Build a generator's rows against a fake teacher, with a journal of its own each time."""
     numbers = iter(range(100))
 
     def build(
         settings: BaseModel, reply: Callable[[Body], str], faults: Sequence[Any] = (), **inputs: Any
     ) -> Outcome:
         place = workspace(f"step{next(numbers)}", **inputs)
+        journal = place.out.with_name("journal.sqlite")
         with FakeLLM(reply, faults=faults) as server:
-            built = build_generated(settings, access(server.base_url), place)
+            asked = access(server.base_url).model_copy(update={"journal": journal})
+            built = build_generated(settings, asked, place)
         counts = built.counts
         assert counts["rows_in"] == counts["accepted"] + counts["quarantined"]
         files = {path.name: path.read_bytes() for path in sorted(place.out.iterdir())}
