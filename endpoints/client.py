@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from endpoints import verdicts
+from endpoints.answers import Answer, AttemptFailed
 from endpoints.budget import Budget
 from endpoints.concurrency import AdaptiveLimit, Breaker, Clock, SystemClock
 from endpoints.errors import (
@@ -24,7 +25,7 @@ from endpoints.journal import Entry, Journal
 from endpoints.purchase import Purchase, deliver, is_final
 from endpoints.request import ChatRequest, Completion
 from endpoints.settings import EndpointSettings, cost_usd
-from endpoints.wire import Answer, AttemptFailed, Wire
+from endpoints.wire import Wire
 
 # How long closing waits for requests that are already paid for.
 DRAIN_SECONDS = 15.0
@@ -264,7 +265,7 @@ class Client:
             answer = await self._wire.ask(purchase.request, purchase.draws)
             answered = True
         except AttemptFailed as failed:
-            billed = failed.reached and POLICIES[failed.fault].bill == "unknown"
+            billed = failed.may_be_billed
             if failed.overloaded:
                 self._limit.overloaded(epoch, failed.retry_after_seconds)
             raise

@@ -1,6 +1,7 @@
 """Faults by name: what each one means for the request, the endpoint and the bill."""
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,6 +69,23 @@ CODE_FAULTS: Mapping[str, FaultName] = {
     "content_policy_violation": "content_filter",
     "model_not_found": "model_unknown",
 }
+# The status behind the `code` or `type` of an error that came without one of its own.
+CODE_STATUSES: Mapping[str, int] = {
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "timeout": 408,
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "resource_exhausted": 429,
+    "server_error": 500,
+    "api_error": 500,
+    "unavailable": 503,
+    "overloaded_error": 529,
+}
 FINISH_FAULTS: Mapping[str, FaultName] = {
     "length": "truncated",
     "max_tokens": "truncated",
@@ -84,6 +102,22 @@ def name_status(status: int, code: str) -> FaultName:
     if status in STATUS_FAULTS:
         return STATUS_FAULTS[status]
     return "server" if status >= 500 else "bad_request"
+
+
+def name_error(*codes: object) -> tuple[FaultName, int | None]:
+    """The fault behind an error that came with status 200, and the status that it amounts to.
+
+    `codes`: what its `code`, `type` and `status` say, the first that says something counts: a
+    status as a number or text, or a name. `server` where none is known.
+    """
+    for code in codes:
+        named = str(code).lower()
+        if named in CODE_FAULTS:
+            return CODE_FAULTS[named], None
+        status = int(named) if re.fullmatch(r"[45]\d\d", named) else CODE_STATUSES.get(named)
+        if status is not None:
+            return name_status(status, ""), status
+    return "server", None
 
 
 def name_answer(text: str, finish_reason: str, refusal: str) -> FaultName | None:

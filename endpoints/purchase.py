@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+from endpoints.answers import Answer
 from endpoints.errors import FaultName, FaultyCompletion
 from endpoints.faults import POLICIES
 from endpoints.journal import Entry, now
 from endpoints.request import ChatRequest, Completion
-from endpoints.wire import Answer
 
 
 @dataclass

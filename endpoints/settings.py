@@ -63,7 +63,9 @@ class EndpointSettings(Frozen):
 
     `key_variable` names the environment variable that holds the key (None: no key is sent).
     `style` says how prompts are best written for the model: `chat` messages, or a
-    `transcript` that it continues. `languages` are those in which it can talk.
+    `transcript` that it continues. `languages` are those in which it can talk. `stream` takes
+    answers in pieces, for endpoints that give no others or cut connections that are silent.
+    `requests_per_minute` and `tokens_per_minute` bound one process (None: no such limit).
     `structured_outputs`: answers of a fixed shape by the endpoint's own JSON schema, by words in
     the prompt, or (auto) by words where it refuses the schema.
     """
@@ -81,7 +83,10 @@ class EndpointSettings(Frozen):
     token_limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", json_schema_extra=NEUTRAL
     )
+    stream: bool = Field(False, json_schema_extra=NEUTRAL)
     max_in_flight: PositiveInt = Field(32, json_schema_extra=NEUTRAL)
+    requests_per_minute: PositiveInt | None = Field(None, json_schema_extra=NEUTRAL)
+    tokens_per_minute: PositiveInt | None = Field(None, json_schema_extra=NEUTRAL)
     timeout_seconds: PositiveFloat = Field(120.0, json_schema_extra=NEUTRAL)
     max_attempts: PositiveInt = Field(6, json_schema_extra=NEUTRAL)
     embedded: EmbeddedSettings | None = None

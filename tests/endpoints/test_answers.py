@@ -1,6 +1,6 @@
 import pytest
 
-from endpoints.wire import read_answer
+from endpoints.answers import read_answer
 from tests.endpoints.fake_endpoint import question
 
 
