@@ -110,7 +110,9 @@ def generate(url: str, folder: Path, talks: int) -> None:
     settings = GenerateSettings(
         cases_per_language=CASES_PER_LANGUAGE,
         conversations_per_case=talks // (LANGUAGES * CASES_PER_LANGUAGE),
-        talk=TalkSettings(doctor_turns=DOCTOR_TURNS, opening="generated"),
+        talk=TalkSettings(
+            doctor_turns=DOCTOR_TURNS, min_doctor_turns=DOCTOR_TURNS, opening="generated"
+        ),
         style="chat",
     )
     for name in ("out", "state"):

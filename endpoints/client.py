@@ -22,26 +22,18 @@ from endpoints.errors import (
 )
 from endpoints.faults import POLICIES, backoff_seconds
 from endpoints.journal import Entry, Journal
+from endpoints.models import Checked, check_model, list_models
 from endpoints.purchase import Purchase, deliver, is_final
+from endpoints.rates import Rates, Ticket
 from endpoints.request import ChatRequest, Completion
 from endpoints.settings import EndpointSettings, cost_usd
 from endpoints.wire import Wire
 
 # How long closing waits for requests that are already paid for.
 DRAIN_SECONDS = 15.0
-CHECK_ATTEMPTS = 3
+LEAST_UNSTORED = 8
 CLAIM_POLL_SECONDS = 0.05
 CLAIM_POLL_MOST_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What `check` found: the models that the endpoint serves (empty: it lists none)."""
-
-    endpoint: str
-    base_url: str
-    models: tuple[str, ...]
-    latency_seconds: float
 
 
 @dataclass
@@ -77,6 +69,11 @@ class Client:
         self._clock = clock or SystemClock()
         self._wire = Wire(settings, os.environ if environment is None else environment)
         self._limit = AdaptiveLimit(settings.max_in_flight, self._clock)
+        self._rates = Rates(settings.requests_per_minute, settings.tokens_per_minute, self._clock)
+        # Answers that wait to be stored count too: where the disk is full or slow, what is
+        # bought and not yet kept stays within a bound.
+        most = settings.max_in_flight
+        self._unstored = asyncio.Semaphore(most + max(LEAST_UNSTORED, most // 4))
         self._breaker = Breaker(self._clock)
         self._dice = random.Random()
         self._purchases: dict[str, Purchase] = {}
@@ -141,26 +138,7 @@ class Client:
 
         Raises EndpointDown, KeyMissing, KeyRefused, ModelUnknown.
         """
-        started = self._clock.now()
-        models = await self._list_models()
-        if models and self.settings.model not in models:
-            raise verdicts.model_unknown(self.settings, models)
-        seconds = self._clock.now() - started
-        return Checked(self.settings.name, self.settings.base_url or "", models, seconds)
-
-    async def _list_models(self) -> tuple[str, ...]:
-        for attempt in range(1, CHECK_ATTEMPTS + 1):
-            try:
-                return await self._wire.list_models()
-            except AttemptFailed as failed:
-                if failed.fault in ("model_unknown", "bad_request"):
-                    return ()  # it has no such route
-                if POLICIES[failed.fault].stops_run:
-                    raise verdicts.stop(self.settings, failed.fault, failed.detail, ()) from None
-                if attempt == CHECK_ATTEMPTS:
-                    raise verdicts.down(self.settings, failed.detail, failed.reached) from None
-            await self._clock.sleep(backoff_seconds(attempt, self._dice))
-        return ()
+        return await check_model(self._wire, self.settings, self._clock)
 
     async def _wait(self, purchase: Purchase) -> Completion:
         """Wait, as others may too; a purchase that is not sent ends with its last waiter."""
@@ -227,15 +205,23 @@ class Client:
         request, settings = purchase.request, self.settings
         self._wire.open()
         worst = cost_usd(settings, request.most_prompt_tokens, request.sampling.max_tokens)
-        epoch = await self._limit.acquire()
-        try:
-            reserved = await self.budget.reserve(worst)
-            if self._ended is not None:  # while this one stood in the queue
-                self.budget.release(reserved)
-                raise self._ended
-            answer, seconds = await self._send(purchase, reserved, worst, epoch)
-        finally:
-            self._limit.release()
+        async with self._unstored:
+            epoch = await self._limit.acquire()
+            try:
+                ticket = await self._rates.admit(request.most_tokens)
+                reserved = await self.budget.reserve(worst)
+                if self._ended is not None:  # while this one stood in the queue
+                    self.budget.release(reserved)
+                    raise self._ended
+                answer, seconds = await self._send(purchase, ticket, reserved, worst, epoch)
+            finally:
+                self._limit.release()
+            return await self._store(purchase, answer, seconds, reserved)
+
+    async def _store(
+        self, purchase: Purchase, answer: Answer, seconds: float, reserved: int
+    ) -> Entry:
+        settings = self.settings
         cost = cost_usd(settings, answer.prompt_tokens, answer.completion_tokens)
         self.tally.cost_usd += cost
         purchase.cost_usd += cost
@@ -255,17 +241,21 @@ class Client:
         return entry
 
     async def _send(
-        self, purchase: Purchase, reserved: int, worst_usd: float, epoch: int
+        self, purchase: Purchase, ticket: Ticket, reserved: int, worst_usd: float, epoch: int
     ) -> tuple[Answer, float]:
         purchase.sent = True
         started = self._clock.now()
         billed = True  # also where the task is cancelled under way
         answered = False
         try:
-            answer = await self._wire.ask(purchase.request, purchase.draws)
+            answer = await self._wire.ask(
+                purchase.request, purchase.draws, lambda told: self._rates.learn(ticket, told)
+            )
             answered = True
         except AttemptFailed as failed:
             billed = failed.may_be_billed
+            if not billed:
+                self._rates.used(ticket, 0)
             if failed.overloaded:
                 self._limit.overloaded(epoch, failed.retry_after_seconds)
             raise
@@ -276,6 +266,7 @@ class Client:
         purchase.attempts += 1
         self._limit.succeeded()
         self._breaker.succeeded()
+        self._rates.used(ticket, answer.prompt_tokens + answer.completion_tokens)
         return answer, self._clock.now() - started
 
     def _give_up_reservation(self, reserved: int, worst_usd: float, billed: bool) -> None:
@@ -289,7 +280,8 @@ class Client:
         fault, policy = failed.fault, POLICIES[failed.fault]
         self.tally.faults[fault] += 1
         if policy.stops_run:
-            models = await self._list_models() if fault == "model_unknown" else ()
+            known = fault == "model_unknown"
+            models = await list_models(self._wire, self.settings, self._clock) if known else ()
             self._ended = verdicts.stop(self.settings, fault, failed.detail, models)
             raise self._ended from None
         if failed.reached:

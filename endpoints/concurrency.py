@@ -11,6 +11,10 @@ from endpoints.errors import FaultName
 DECREASE = 0.5
 # Back from half to full within about eight rounds of answers, however high the limit.
 INCREASE_SHARE = 1 / 16
+# Refusals that chance strews in are borne; a share above this is the endpoint's own wish.
+TOLERATED_SHARE = 0.2
+SHARE_AFTER_DECREASE = TOLERATED_SHARE / 2
+LEAST_REMEMBERED, MOST_REMEMBERED = 4, 64
 FAILURES_TO_SUSPECT = 5
 PATIENCE_SECONDS = 60.0
 # Longer than any wait that an endpoint may ask for (faults.RETRY_AFTER_MOST_SECONDS).
@@ -44,8 +48,11 @@ class SystemClock:
 class AdaptiveLimit:
     """Additive increase, multiplicative decrease (Chiu and Jain 1989), and pauses.
 
-    A burst of refusals counts once: only a request that was sent after the last decrease
-    may lower the limit again.
+    What decreases it is the share of refusals among the last answers (a moving average over
+    about as many as run at once), not a single one: where 9 % of all answers were refusals
+    that had nothing to do with the load, halving at each of them left 20 of 256 slots in use.
+    A burst counts once: only a request that was sent after the last decrease may lower the
+    limit again.
     """
 
     def __init__(self, most: int, clock: Clock) -> None:
@@ -55,6 +62,7 @@ class AdaptiveLimit:
         self._clock = clock
         self._resume_at = -math.inf
         self._epoch = 0
+        self._refused_share = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
@@ -81,16 +89,24 @@ class AdaptiveLimit:
 
     def succeeded(self) -> None:
         """An answer came: room for a little more."""
+        self._remember(0.0)
         step = max(1.0, self._most * INCREASE_SHARE)
         self.limit = min(float(self._most), self.limit + step / self.limit)
 
     def overloaded(self, epoch: int, retry_after_seconds: float | None = None) -> None:
-        """The endpoint wants less: halve the limit, and wait as long as it asks."""
+        """The endpoint refused: halve the limit where it does so often; wait as long as it asks."""
         if epoch == self._epoch:
-            self._epoch += 1
-            self.limit = max(1.0, self.limit * DECREASE)
+            self._remember(1.0)
+            if self._refused_share > TOLERATED_SHARE:
+                self._epoch += 1
+                self._refused_share = SHARE_AFTER_DECREASE
+                self.limit = max(1.0, self.limit * DECREASE)
         if retry_after_seconds:
             self._resume_at = max(self._resume_at, self._clock.now() + retry_after_seconds)
+
+    def _remember(self, refused: float) -> None:
+        remembered = min(max(self.limit, LEAST_REMEMBERED), MOST_REMEMBERED)
+        self._refused_share += (refused - self._refused_share) / remembered
 
     async def _queue(self) -> None:
         """Wait until `_wake` hands a slot over."""

@@ -99,6 +99,11 @@ class ChatRequest(Frozen):
         schema = len(canonical_json(self.json_schema).encode()) if self.json_schema else 0
         return texts + schema + TEMPLATE_TOKENS
 
+    @property
+    def most_tokens(self) -> int:
+        """An upper bound of the tokens of prompt and answer."""
+        return self.most_prompt_tokens + self.sampling.max_tokens
+
 
 class Completion(Frozen):
     """An answer. `cost_usd` is what buying it cost, over all `attempts`.

@@ -1,7 +1,7 @@
 """One attempt of one request over HTTP: what is sent, and what comes back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from endpoints.answers import (
@@ -32,10 +32,7 @@ ROUTES = ("/models", "/completions", "/chat/completions")
 
 
 class Wire:
-    """The connections of one endpoint, opened with its key at the first use.
-
-    `headers` are those of the last response, where its limits may stand.
-    """
+    """The connections of one endpoint, opened with its key at the first use."""
 
     def __init__(self, settings: EndpointSettings, environment: Mapping[str, str]) -> None:
         self._settings = settings
@@ -64,15 +61,21 @@ class Wire:
             self._session = open_session(self._settings, self._key)
         return self._session
 
-    async def ask(self, request: ChatRequest, draw: int = 0) -> Answer:
+    async def ask(
+        self,
+        request: ChatRequest,
+        draw: int = 0,
+        hear: Callable[[Mapping[str, str]], None] = lambda headers: None,
+    ) -> Answer:
         """Send the request once. `draw` > 0 shifts its seed, to draw another answer.
 
-        Raises AttemptFailed, KeyMissing.
+        `hear` is told the headers of the response, also of a refusal. Raises AttemptFailed,
+        KeyMissing.
         """
         route, body = payload(request, self._settings, draw)
         if self._settings.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        value = await self._send("POST", route, json.dumps(body).encode())
+        value = await self._send("POST", route, json.dumps(body).encode(), hear)
         return read_answer(value, request)
 
     async def list_models(self) -> tuple[str, ...]:
@@ -87,21 +90,28 @@ class Wire:
                 names.update(name for name in listed if name and isinstance(name, str))
         return tuple(sorted(names))
 
-    async def _send(self, verb: str, route: str, content: bytes | None) -> Any:
+    async def _send(
+        self,
+        verb: str,
+        route: str,
+        content: bytes | None,
+        hear: Callable[[Mapping[str, str]], None] = lambda headers: None,
+    ) -> Any:
         """The JSON value of a response with status 200. Raises AttemptFailed, KeyMissing."""
         import aiohttp
 
         session = self.open()
         streamed = StreamedBody()
         try:
-            response = await session.request(verb, self._urls[route], data=content)
-            if response.status == OK and response.content_type == EVENTS:
-                async for data in response.content.iter_any():
-                    streamed.feed(data)
-                value: Any = streamed.body(chat=route == "/chat/completions")
-            else:
-                raw = await response.read()
-                value = read_json(raw)
+            async with session.request(verb, self._urls[route], data=content) as response:
+                hear(response.headers)
+                if response.status == OK and response.content_type == EVENTS:
+                    async for data in response.content.iter_any():
+                        streamed.feed(data)
+                    value: Any = streamed.body(chat=route == "/chat/completions")
+                else:
+                    raw = await response.read()
+                    value = read_json(raw)
         except (aiohttp.ClientError, OSError) as error:
             raise self._broken(error) from None
         if response.status != OK:
@@ -111,7 +121,7 @@ class Wire:
             start = self._safe(raw.decode(errors="replace"))[:MOST_START_CHARACTERS]
             raise AttemptFailed("malformed", f"the response is not JSON: {start!r}")
         if (told := read_error_body(value)) is not None:
-            raise self._failed(told, response, streamed.begun)
+            raise self._failed(told, response, streamed.begun or "choices" in value)
         return value
 
     def _broken(self, error: Exception) -> AttemptFailed:

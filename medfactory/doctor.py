@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from endpoints.budget import Budget
-from endpoints.client import Checked, Client
+from endpoints.client import Client
 from endpoints.embedded import embedded_model_path
 from endpoints.errors import EndpointError
 from endpoints.journal import Journal
+from endpoints.models import Checked
 from endpoints.settings import EndpointSettings, find_endpoint, read_endpoints, read_key
 
 NEEDED_DISK_BYTES = 5 * 2**30
@@ -122,8 +123,10 @@ def _reach(settings: EndpointSettings) -> Line:
         checked = asyncio.run(_ask(settings))
     except EndpointError as error:
         return Line("bad", "endpoint", settings.name, str(error))
-    found = f"{settings.name} answers in {checked.latency_seconds:.2f} s, has {settings.model}"
-    return Line("ok", "endpoint", found)
+    found = f"{settings.name} answers in {checked.latency_seconds:.2f} s"
+    if checked.warning:
+        return Line("note", "endpoint", found, checked.warning)
+    return Line("ok", "endpoint", f"{found}, has {settings.model}")
 
 
 async def _ask(settings: EndpointSettings) -> Checked:

@@ -10,13 +10,16 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiohttp import web
+
+from tests.fake_stream import stream_answer
 
 Body = dict[str, Any]
 FaultKind = Literal[
@@ -37,9 +40,23 @@ FaultKind = Literal[
     "bad_request",
     "echo_key",
     "echo_page",
+    "error_body",
+    "cut_stream",
+    "unended_stream",
 ]
+# What a benchmark mixes: nothing but what passes, and answers that must not be kept.
+MIXED_FAULTS: tuple[FaultKind, ...] = (
+    "rate_limit",
+    "server",
+    "unavailable",
+    "reset",
+    "html",
+    "empty",
+    "truncated",
+)
 WORDS = ("pain", "fever", "rest", "water", "since", "left", "right", "mild", "often", "never")
 FINISH_REASONS = {"truncated": "length", "aborted": "abort", "content_filter": "content_filter"}
+STREAMING = ("stream", "stream_options")
 # A length of its own keeps a stuck test from stopping the whole suite.
 TIMEOUT_FAULT_SECONDS = 3600.0
 
@@ -61,9 +78,11 @@ class Behaviour:
     latency_seconds: float = 0.0
     slots: int = 4096
     models: tuple[str, ...] = ("fake",)
+    aliases: tuple[str, ...] = ()
     key: str | None = None
     faults: Iterator[FaultKind | None] = field(default_factory=lambda: iter(()))
     retry_after_seconds: float | None = None
+    limit_headers: Mapping[str, str] = field(default_factory=dict)
     record: bool = True
 
 
@@ -89,6 +108,7 @@ class Busy:
 
 def default_reply(body: Body) -> str:
     """A short line that depends on the whole body and on nothing else."""
+    body = {name: value for name, value in body.items() if name not in STREAMING}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
     return " ".join(WORDS[byte % len(WORDS)] for byte in digest[:8]) + f" {digest[:4].hex()}."
 
@@ -103,7 +123,7 @@ def make_app(behaviour: Behaviour, seen: list[Seen], busy: Busy) -> web.Applicat
             {"object": "list", "data": [{"id": m, "object": "model"} for m in behaviour.models]}
         )
 
-    async def complete(request: web.Request) -> web.Response:
+    async def complete(request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         if behaviour.record:
             seen.append(Seen(request.path, body, dict(request.headers)))
@@ -120,7 +140,12 @@ def make_app(behaviour: Behaviour, seen: list[Seen], busy: Busy) -> web.Applicat
             if fault == "reset":
                 assert request.transport is not None
                 request.transport.abort()
-            return _answer(request.path, body, behaviour, fault, busy)
+            answer = _answer(request.path, body, behaviour, fault, busy)
+            headers = dict(behaviour.limit_headers)
+            if body.get("stream"):
+                cut, ended = fault == "cut_stream", fault != "unended_stream"
+                return await stream_answer(request, body, answer, headers, cut, ended)
+            return web.json_response(answer, headers=headers)
 
     app = web.Application(client_max_size=64 << 20)
     app.router.add_get("/v1/models", models)
@@ -142,7 +167,7 @@ def _unauthorised(request: web.Request, behaviour: Behaviour) -> web.Response | 
 
 
 def _unknown(body: Body, behaviour: Behaviour) -> web.Response | None:
-    if body.get("model") in behaviour.models:
+    if body.get("model") in behaviour.models + behaviour.aliases:
         return None
     return _error(404, f"The model `{body.get('model')}` does not exist", "model_not_found")
 
@@ -152,6 +177,10 @@ def _early_fault(
 ) -> web.Response | None:
     after = behaviour.retry_after_seconds
     headers = {"Retry-After": f"{after:g}"} if after is not None else {}
+    headers |= behaviour.limit_headers
+    if fault == "error_body":
+        told = {"code": 429, "message": "Provider returned error"}
+        return web.json_response({"error": told}, headers=headers)
     if fault == "rate_limit":
         return _error(429, "Rate limit reached", "rate_limit_exceeded", **headers)
     if fault == "quota":
@@ -178,7 +207,7 @@ def _early_fault(
 
 def _answer(
     path: str, body: Body, behaviour: Behaviour, fault: FaultKind | None, busy: Busy
-) -> web.Response:
+) -> Body:
     text = "" if fault in ("empty", "refused", "content_filter") else behaviour.reply(body)
     reason = FINISH_REASONS.get(fault or "", "stop")
     if fault in ("truncated", "aborted"):
@@ -195,10 +224,15 @@ def _answer(
     busy.prompt_tokens += used["prompt_tokens"]
     busy.completion_tokens += used["completion_tokens"]
     used["total_tokens"] = sum(used.values())
-    return web.json_response(
-        {"id": "fake", "object": "completion", "model": body["model"], "choices": [choice]}
-        | {"usage": used}
-    )
+    whole = {"id": "fake", "object": "completion", "model": body["model"], "choices": [choice]}
+    return whole | {"usage": used}
+
+
+def mixed_faults(share: float, seed: int) -> Iterator[FaultKind | None]:
+    """Faults of all kinds that pass, in that share of the requests, drawn by the seed."""
+    dice = random.Random(seed)
+    while True:
+        yield dice.choice(MIXED_FAULTS) if dice.random() < share else None
 
 
 def count_tokens(text: str) -> int:
@@ -219,18 +253,22 @@ class FakeLLM:
         latency_seconds: float = 0.0,
         slots: int = 4096,
         models: Iterable[str] = ("fake",),
+        aliases: Iterable[str] = (),
         key: str | None = None,
         faults: Iterable[FaultKind | None] = (),
         retry_after_seconds: float | None = None,
+        limit_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.behaviour = Behaviour(
             reply=reply,
             latency_seconds=latency_seconds,
             slots=slots,
             models=tuple(models),
+            aliases=tuple(aliases),
             key=key,
             faults=iter(faults),
             retry_after_seconds=retry_after_seconds,
+            limit_headers=limit_headers or {},
         )
         self.requests: list[Seen] = []
         self.base_url = ""
@@ -312,12 +350,15 @@ def main() -> None:
     parser.add_argument("--latency-seconds", type=float, default=0.0)
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--models", default="fake", help="names, separated by commas")
+    parser.add_argument("--fault-share", type=float, default=0.0, help="of requests, all kinds")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
     arguments = parser.parse_args()
     behaviour = Behaviour(
         reply=default_reply,
         latency_seconds=arguments.latency_seconds,
         slots=arguments.slots,
         models=tuple(arguments.models.split(",")),
+        faults=mixed_faults(arguments.fault_share, arguments.seed),
         record=False,
     )
     asyncio.run(serve_until_signalled(behaviour, arguments.port))

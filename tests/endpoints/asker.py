@@ -13,7 +13,7 @@ from tests.endpoints.fake_endpoint import endpoint, short
 
 # They are forked from a server that has imported what takes a second, and runs no threads.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["openai", "endpoints.client"])
+PROCESSES.set_forkserver_preload(["aiohttp", "endpoints.client"])
 
 
 class Asker:

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from endpoints.errors import (
     ConfigurationError,
     FaultyCompletion,
 )
+from endpoints.journal import Journal
 from endpoints.request import ChatRequest, Sampling
 from endpoints.wire import payload
 from tests.endpoints.fake_endpoint import SkippingClock, ask, endpoint, question, short
@@ -147,7 +149,11 @@ def test_the_body_holds_what_was_asked_and_no_more():
 
 
 @pytest.mark.parametrize(
-    "fault", ["rate_limit", "server", "unavailable", "reset", "html", "malformed", "no_choices"]
+    "fault",
+    [
+        *("rate_limit", "server", "unavailable", "reset", "html", "malformed", "no_choices"),
+        "error_body",
+    ],
 )
 def test_a_passing_fault_is_tried_again(journal, fault):
     with FakeLLM(faults=[fault, fault]) as server:
@@ -168,7 +174,7 @@ def test_an_overloaded_endpoint_gets_half_at_once_and_answers_bring_it_back(jour
                     await client.complete(short(f"q{i}"))
                     limits.append(client._limit.limit)
 
-    with FakeLLM(faults=["unavailable"]) as server:
+    with FakeLLM(faults=["unavailable"] * 2) as server:
         asyncio.run(run(server.base_url))
     assert limits[0] < 5
     assert limits == sorted(limits)
@@ -261,6 +267,104 @@ def test_a_key_is_sent_and_stands_neither_in_errors_nor_in_logs_nor_in_the_journ
     assert SECRET not in caplog.text
     for file in journal.path.parent.iterdir():
         assert SECRET.encode() not in file.read_bytes()
+
+
+def test_streaming_or_not_gives_the_same_entry(tmp_path):
+    def reply(body):
+        return "<think>hm, 肝炎?</think>\n\nRest and drink. 多喝水，休息。"
+
+    entries = []
+    asked = (question("你好"), question(sampling=Sampling(max_tokens=3)))
+    for stream in (False, True):
+        faults = [None, "truncated"]
+        with FakeLLM(reply, faults=faults) as server, Journal(tmp_path / f"{stream}") as journal:
+            settings = endpoint(server.base_url, stream=stream, max_in_flight=1)
+            with pytest.raises(FaultyCompletion, match="truncated"):
+                asyncio.run(ask(settings, journal, *asked))
+            entries.append([journal.get(one.digest) for one in asked])
+            assert [seen.body.get("stream", False) for seen in server.requests] == [stream] * 2
+    plain, streamed = (
+        [replace(e, latency_seconds=0.0, created_at="") for e in found] for found in entries
+    )
+    assert plain == streamed
+    assert (plain[0].text, plain[0].reasoning) == ("Rest and drink. 多喝水，休息。", "hm, 肝炎?")
+
+
+def test_a_transcript_can_be_streamed(journal):
+    line = ChatRequest(model="fake", prompt="Doctor:", sampling=Sampling(stop=("\n",)))
+    with FakeLLM(reply=lambda body: "Where does it hurt?") as server:
+        answer = asyncio.run(ask(endpoint(server.base_url, stream=True), journal, line))[0]
+    assert answer.text == "Where does it hurt?"
+    assert (answer.prompt_tokens, answer.completion_tokens) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [("cut_stream", "connection"), ("unended_stream", "malformed"), ("error_body", "rate_limit")],
+)
+def test_a_stream_that_breaks_or_never_ends_is_tried_again(journal, kind, fault):
+    async def run(base_url):
+        with Budget(journal) as budget:
+            settings = endpoint(base_url, stream=True)
+            async with Client(settings, journal, budget, {}, SkippingClock()) as client:
+                return await client.complete(question()), client.tally
+
+    with FakeLLM(faults=[kind]) as server:
+        answer, tally = asyncio.run(run(server.base_url))
+    assert tally.faults == {fault: 1}
+    assert answer.attempts == 2
+    assert answer.text
+
+
+def test_what_is_left_of_a_limit_is_kept_to_until_its_reset(journal):
+    clock = SkippingClock()
+    told = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}
+    with FakeLLM(limit_headers=told) as server:
+        settings = endpoint(server.base_url)
+
+        async def run():
+            with Budget(journal) as budget:
+                async with Client(settings, journal, budget, {}, clock) as client:
+                    await client.complete(short("first"))
+                    await client.complete(short("second"))
+
+        asyncio.run(run())
+    assert 359 <= clock.seconds <= 361
+
+
+def test_no_more_requests_a_minute_are_sent_than_the_settings_allow(journal):
+    clock = SkippingClock()
+    with FakeLLM() as server:
+        settings = endpoint(server.base_url, requests_per_minute=30)
+        asyncio.run(ask(settings, journal, *(short(f"q{i}") for i in range(31)), clock=clock))
+    assert 59 <= clock.seconds <= 62
+
+
+def test_answers_that_cannot_be_stored_are_bought_within_a_bound(tmp_path):
+    class StuckJournal(Journal):
+        """One whose disk takes nothing until it is told to."""
+
+        def __init__(self, path):
+            super().__init__(path)
+            self.free = asyncio.Event()
+
+        async def put(self, entry, also=None):
+            await self.free.wait()
+            await super().put(entry, also)
+
+    async def run(base_url, journal):
+        with Budget(journal) as budget:
+            async with Client(endpoint(base_url, max_in_flight=8), journal, budget, {}) as client:
+                asked = asyncio.gather(*(client.complete(short(f"q{i}")) for i in range(60)))
+                await asyncio.sleep(0.5)
+                bought = len(server.requests)
+                journal.free.set()
+                return bought, await asked
+
+    with FakeLLM() as server, StuckJournal(tmp_path / "journal.sqlite") as journal:
+        bought, answers = asyncio.run(run(server.base_url, journal))
+    assert bought == 16
+    assert len(answers) == 60
 
 
 def test_a_request_for_another_model_is_refused(journal):

@@ -1,4 +1,5 @@
 import asyncio
+import random
 
 from endpoints.concurrency import AdaptiveLimit, Breaker
 from tests.endpoints.fake_endpoint import SkippingClock
@@ -34,8 +35,10 @@ def test_a_burst_of_refusals_halves_the_limit_once_and_answers_raise_it_again():
             limit.overloaded(epoch)
             limit.release()
         halved = limit.limit
-        limit.overloaded(await limit.acquire())
-        limit.release()
+        epochs = [await limit.acquire() for _ in range(32)]
+        for epoch in epochs:
+            limit.overloaded(epoch)
+            limit.release()
         quartered = limit.limit
         answers = 0
         while limit.limit < 64:
@@ -46,6 +49,37 @@ def test_a_burst_of_refusals_halves_the_limit_once_and_answers_raise_it_again():
     halved, quartered, answers = asyncio.run(run())
     assert (halved, quartered) == (32, 16)
     assert answers < 64 * 16
+
+
+def test_refusals_that_chance_strews_in_leave_the_limit_as_it_is():
+    async def run():
+        limit, dice, limits = AdaptiveLimit(256, SkippingClock()), random.Random(7), []
+        for _ in range(5000):
+            epoch = await limit.acquire()
+            if dice.random() < 0.09:
+                limit.overloaded(epoch)
+            else:
+                limit.succeeded()
+            limit.release()
+            limits.append(limit.limit)
+        return sum(limits) / len(limits)
+
+    assert asyncio.run(run()) > 240
+
+
+def test_an_endpoint_that_refuses_half_of_all_soon_gets_a_fraction():
+    async def run():
+        limit = AdaptiveLimit(256, SkippingClock())
+        for number in range(400):
+            epoch = await limit.acquire()
+            if number % 2:
+                limit.overloaded(epoch)
+            else:
+                limit.succeeded()
+            limit.release()
+        return limit.limit
+
+    assert asyncio.run(run()) < 64
 
 
 def test_the_limit_never_falls_below_one():

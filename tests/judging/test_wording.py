@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from judging.wording import first_mention
+from judging.wording import alike, first_mention, similarity
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,12 @@ def test_a_phrase_is_found_whatever_its_case_and_ending(text, phrase):
 )
 def test_neither_the_inside_of_a_word_nor_a_part_of_a_measurement_is_the_phrase(text, phrase):
     assert first_mention(text, (phrase,)) is None
+
+
+@given(
+    st.text(alphabet="ab 痛", max_size=12),
+    st.text(alphabet="ab 痛", max_size=12),
+    st.sampled_from([0.5, 0.6, 0.75, 0.9, 1.0]),
+)
+def test_the_short_ways_to_unlikeness_agree_with_the_similarity(one, other, least):
+    assert alike(one, other, least) == (similarity(one, other) >= least)
