@@ -11,6 +11,7 @@ from typing import TypeVar
 from artifacts.progress import Progress
 from datagen.access import AgentRole, Cast, LlmAccess, open_cast
 from datagen.meter import Meter
+from endpoints.collector import rare_collections
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -41,7 +42,8 @@ class Production:
         Raises the endpoint errors that end a run.
         """
         if total:
-            asyncio.run(self._run(items, total, work, keep))
+            with rare_collections():
+                asyncio.run(self._run(items, total, work, keep))
 
     async def _run(
         self,

@@ -13,7 +13,6 @@ THRESHOLDS = (20_000, 10, 20)
 def rare_collections() -> Iterator[None]:
     """Collect rarely, and never what is loaded already. For the whole process: enter it once."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     try:
