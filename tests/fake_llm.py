@@ -219,13 +219,18 @@ def _answer(
     else:
         refusal = "I cannot help with that." if fault == "refused" else None
         choice["message"] = {"role": "assistant", "content": text, "refusal": refusal}
-        prompt = " ".join(m["content"] for m in body["messages"])
+        prompt = " ".join(_text(m["content"]) for m in body["messages"])
     used = {"prompt_tokens": count_tokens(prompt), "completion_tokens": count_tokens(text)}
     busy.prompt_tokens += used["prompt_tokens"]
     busy.completion_tokens += used["completion_tokens"]
     used["total_tokens"] = sum(used.values())
     whole = {"id": "fake", "object": "completion", "model": body["model"], "choices": [choice]}
     return whole | {"usage": used}
+
+
+def _text(content: str | list[Body]) -> str:
+    """A message's text; some clients send it as a list of parts."""
+    return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)
 
 
 def mixed_faults(share: float, seed: int) -> Iterator[FaultKind | None]:
