@@ -5,6 +5,7 @@ own, and prints the step's summary as JSON.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from artifacts.step import Built, Workspace
 from datagen.access import LlmAccess
 from datagen.consultations import GenerateSettings, build_conversations
 from datagen.simulation import TalkSettings
+from endpoints.errors import BudgetExceeded
 from endpoints.settings import EndpointSettings, Prices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,15 +97,26 @@ class Work:
         folder.mkdir(parents=True, exist_ok=True)
         return [sys.executable, "-m", "benchmarks.talks", str(self.write(folder / "work.json"))]
 
-    def run_apart(self, environment: dict[str, str] | None = None) -> dict[str, Any]:
-        """Make the talks in a process of their own; returns the step's summary."""
-        done = subprocess.run(
-            self.command(), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
+    def start(self, root: Path = ROOT) -> "subprocess.Popen[str]":
+        """Begin to make the talks in a process of its own; packages under `root` come first."""
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(
+            self.command(), cwd=root, stdout=subprocess.PIPE, text=True, env=environment
         )
-        if done.returncode:
-            raise RuntimeError(f"the process that made the talks ended with {done.returncode}")
-        summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return summary
+
+    def run_apart(self, root: Path = ROOT) -> dict[str, Any]:
+        """Make the talks in a process of its own; returns the step's summary."""
+        with self.start(root) as process:
+            output, _ = process.communicate()
+        return read_summary(process.returncode, output)
+
+
+def read_summary(status: int, output: str) -> dict[str, Any]:
+    """What a process that made talks printed. Raises RuntimeError where it failed."""
+    if status:
+        raise RuntimeError(f"the process that made the talks ended with {status}: {output}")
+    summary: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return summary
 
 
 @contextmanager
@@ -128,8 +141,12 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def main() -> None:
-    """Make the talks of a specification."""
-    built = Work.read(Path(sys.argv[1])).run()
+    """Make the talks of a specification; where the budget ends the run, that is told."""
+    try:
+        built = Work.read(Path(sys.argv[1])).run()
+    except BudgetExceeded as error:
+        print(json.dumps({"stopped": str(error)}))
+        return
     print(json.dumps(built.summary | {"counts": built.counts}))
 
 
