@@ -9,7 +9,14 @@ from pathlib import Path
 
 from benchmarks.measurement import parse_quick
 
-NAMES = ("orchestration_overhead", "reused_run", "generation_peers")
+NAMES = (
+    "orchestration_overhead",
+    "reused_run",
+    "generation_peers",
+    "generation_crash",
+    "generation_faults",
+    "generation_memory",
+)
 # What the first of these builds, the second one reuses.
 ONE_HOME = ("orchestration_overhead", "reused_run")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
