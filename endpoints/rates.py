@@ -27,7 +27,7 @@ DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 @dataclass(frozen=True)
 class Told:
-    """What a response's headers say of one limit; None where they say nothing."""
+    """What a response's headers say of one limit."""
 
     remaining: float
     reset_seconds: float
@@ -46,9 +46,9 @@ def read_limits(headers: Mapping[str, str], now: datetime | None = None) -> dict
             (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"),
             (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset"),
         ):
-            left = _number(headers.get(remaining, ""))
-            seconds = read_duration(headers.get(reset, ""), now)
-            if left is not None and seconds is not None:
+            if (left := _number(headers.get(remaining, ""))) is None:
+                continue
+            if (seconds := read_duration(headers.get(reset, ""), now)) is not None:
                 found[kind] = Told(left, seconds)
     return found
 
@@ -198,6 +198,8 @@ class Rates:
 
 
 def _number(text: str) -> float | None:
+    if not text:
+        return None
     try:
         value = float(text)
     except ValueError:

@@ -1,12 +1,19 @@
 import asyncio
 import base64
+import shutil
+import socket
+import ssl
+import subprocess
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from endpoints.answers import AttemptFailed
 from endpoints.connection import find_proxy
 from endpoints.errors import ConfigurationError
+from endpoints.wire import Wire
 from tests.endpoints.fake_endpoint import ask, endpoint, question
 
 ANSWER = b'{"choices": [{"message": {"content": "Rest."}, "finish_reason": "stop"}]}'
@@ -38,15 +45,22 @@ class Proxy(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def proxy():
     handler = type("Handler", (Proxy,), {"seen": []})
-    with HTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with HTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
         yield server.server_port, handler.seen
-        server.shutdown()
-        thread.join()
 
 
 def test_a_proxy_of_the_persons_own_is_gone_through_with_its_password(journal, monkeypatch, proxy):
@@ -84,14 +98,11 @@ def test_a_proxy_that_cannot_be_used_is_named(journal, monkeypatch):
         asyncio.run(ask(endpoint("http://teacher.invalid/v1"), journal, question()))
 
 
-def test_a_proxy_that_is_not_there_counts_as_an_endpoint_that_was_not_reached(monkeypatch):
-    from endpoints.answers import AttemptFailed
-    from endpoints.wire import Wire
-
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+def ask_once(base_url):
+    """The failure of one attempt."""
 
     async def run():
-        wire = Wire(endpoint("http://teacher.invalid/v1"), {})
+        wire = Wire(endpoint(base_url), {})
         try:
             await wire.ask(question())
         finally:
@@ -99,5 +110,41 @@ def test_a_proxy_that_is_not_there_counts_as_an_endpoint_that_was_not_reached(mo
 
     with pytest.raises(AttemptFailed) as caught:
         asyncio.run(run())
-    assert (caught.value.fault, caught.value.reached) == ("connection", False)
-    assert not caught.value.may_be_billed
+    return caught.value
+
+
+def test_a_proxy_that_is_not_there_counts_as_an_endpoint_that_was_not_reached(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    failed = ask_once("http://teacher.invalid/v1")
+    assert (failed.fault, failed.reached, failed.may_be_billed) == ("connection", False, False)
+
+
+def test_a_host_that_takes_no_connection_is_given_up_soon_and_was_not_reached(monkeypatch):
+    monkeypatch.setattr("endpoints.connection.CONNECT_SECONDS", 0.2)
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # what is not accepted fills its queue, and further ones wait
+        for one in (first, second):
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        failed = ask_once(f"http://127.0.0.1:{full.getsockname()[1]}/v1")
+    assert (failed.fault, failed.reached) == ("connection", False)
+    assert "no connection within" in failed.detail
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_an_endpoint_whose_certificate_nobody_vouches_for_is_not_asked(tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
+    files = ("-keyout", str(key), "-out", str(certificate))
+    subprocess.run(["openssl", *made.split(), *files], check=True, capture_output=True)
+    handler = type("Handler", (Proxy,), {"seen": []})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        with serving(server):
+            failed = ask_once(f"https://127.0.0.1:{server.server_port}/v1")
+    assert (failed.fault, failed.reached) == ("connection", False)
+    assert "certificate" in failed.detail.lower()
+    assert handler.seen == []
