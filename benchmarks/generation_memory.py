@@ -3,7 +3,7 @@
 `python -m benchmarks.generation_memory`: 100,000 talks of 6 calls, in a process of their own,
 against a fake server that answers at once. Its resident memory is sampled twice a second and
 printed as a curve. Flat: the last fifth holds at most 1.1 times what the second fifth held.
-Takes about a quarter of an hour on two cores. `--quick`: 5,000 talks.
+Takes seven to sixteen minutes on two cores, by how busy they are. `--quick`: 5,000 talks.
 """
 
 import statistics

@@ -32,6 +32,9 @@ from endpoints.wire import Wire
 # How long closing waits for requests that are already paid for.
 DRAIN_SECONDS = 15.0
 LEAST_UNSTORED = 8
+# How many times as often a request may meet an endpoint that wants less (503, 529) as one that
+# fails (500): a share of refusals is borne, and no request is to blame for it.
+OVERLOAD_PATIENCE = 5
 CLAIM_POLL_SECONDS = 0.05
 CLAIM_POLL_MOST_SECONDS = 0.5
 
@@ -293,6 +296,8 @@ class Client:
             self._ended = verdicts.given_up(self.settings, fault, failed.detail, failed.reached)
             raise self._ended from None
         most = policy.attempts or self.settings.max_attempts
+        if fault == "server" and failed.overloaded:
+            most *= OVERLOAD_PATIENCE
         to_blame = policy.attempts == 1 or not (
             fault == "rate_limit" or self._breaker.suspicious  # then it is the endpoint
         )

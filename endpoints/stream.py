@@ -50,6 +50,7 @@ class StreamedBody:
         data = line[5:].strip()
         if data == DONE:
             self._done = True
+        if not data or data == DONE:
             return
         event = read_json(data)
         if not isinstance(event, dict):

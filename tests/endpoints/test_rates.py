@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endpoints.budget import Budget
+from endpoints.client import Client
 from endpoints.rates import Rates, Told, read_duration, read_limits
-from tests.endpoints.fake_endpoint import SkippingClock
+from tests.endpoints.fake_endpoint import SkippingClock, ask, endpoint, short
+from tests.fake_llm import FakeLLM
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -156,3 +159,27 @@ def test_a_newer_response_ends_a_wait_before_the_reset():
         return clock.seconds
 
     assert asyncio.run(run()) < 3
+
+
+def test_what_is_left_of_a_limit_is_kept_to_until_its_reset(journal):
+    clock = SkippingClock()
+    told = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"}
+    with FakeLLM(limit_headers=told) as server:
+        settings = endpoint(server.base_url)
+
+        async def run():
+            with Budget(journal) as budget:
+                async with Client(settings, journal, budget, {}, clock) as client:
+                    await client.complete(short("first"))
+                    await client.complete(short("second"))
+
+        asyncio.run(run())
+    assert 359 <= clock.seconds <= 361
+
+
+def test_no_more_requests_a_minute_are_sent_than_the_settings_allow(journal):
+    clock = SkippingClock()
+    with FakeLLM() as server:
+        settings = endpoint(server.base_url, requests_per_minute=30)
+        asyncio.run(ask(settings, journal, *(short(f"q{i}") for i in range(31)), clock=clock))
+    assert 59 <= clock.seconds <= 62
