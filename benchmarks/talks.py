@@ -22,7 +22,8 @@ from datagen.access import LlmAccess
 from datagen.consultations import GenerateSettings, build_conversations
 from datagen.simulation import TalkSettings
 from endpoints.errors import BudgetExceeded
-from endpoints.settings import EndpointSettings, Prices
+from endpoints.prices import Prices
+from endpoints.settings import EndpointSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PRICES = Prices(

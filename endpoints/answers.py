@@ -25,6 +25,7 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     fault: FaultName | None
+    cached_tokens: int = 0
 
 
 class AttemptFailed(EndpointError):
@@ -129,7 +130,14 @@ def read_answer(body: Any, request: ChatRequest) -> Answer:
     fault = name_answer(text, finish_reason, str(refusal))
     if fault == "empty" and completion_tokens >= request.sampling.max_tokens and reasoning:
         fault = "truncated"  # cut within the thought, under another name of the reason
-    return Answer(text, reasoning, finish_reason, prompt_tokens, completion_tokens, fault)
+    cached = cached_prompt_tokens(usage)
+    return Answer(text, reasoning, finish_reason, prompt_tokens, completion_tokens, fault, cached)
+
+
+def cached_prompt_tokens(usage: Any) -> int:
+    """The prompt tokens that came from the endpoint's cache; 0 where it does not say."""
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    return _tokens(details, "cached_tokens", 0)
 
 
 def split_thought(text: str) -> tuple[str, str]:

@@ -8,11 +8,23 @@ import fcntl
 import os
 import struct
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Locks of an open file description (Linux): two handles in one process exclude each other.
 OWN_HANDLE_LOCK = getattr(fcntl, "F_OFD_SETLK", None)
 FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
+# The byte on which everybody who has the journal open holds a shared lock.
+PRESENCE = 1 << 62
+OPENING = PRESENCE + 1
+OPENING_PAUSE_SECONDS = 0.005
+PORTABLE = {
+    fcntl.F_UNLCK: fcntl.LOCK_UN,
+    fcntl.F_RDLCK: fcntl.LOCK_SH | fcntl.LOCK_NB,
+    fcntl.F_WRLCK: fcntl.LOCK_EX | fcntl.LOCK_NB,
+}
 
 
 class Claims:
@@ -37,6 +49,24 @@ class Claims:
             self._held.discard(number)
             self._set(fcntl.F_UNLCK, number)
 
+    def be_present(self) -> bool:
+        """Whether this handle is now counted among the users; False where one wants to be alone."""
+        return self._set(fcntl.F_RDLCK, PRESENCE)
+
+    def be_alone(self) -> bool:
+        """Whether no other handle is open now, and none will be until this one is closed."""
+        return self._set(fcntl.F_WRLCK, PRESENCE)
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Stand in line with others who open the journal: SQLite fails where two begin one file."""
+        while not self._set(fcntl.F_WRLCK, OPENING):
+            time.sleep(OPENING_PAUSE_SECONDS)
+        try:
+            yield
+        finally:
+            self._set(fcntl.F_UNLCK, OPENING)
+
     def close(self) -> None:
         """Give everything back."""
         os.close(self._file)
@@ -46,10 +76,8 @@ class Claims:
             if OWN_HANDLE_LOCK is not None:
                 wanted = struct.pack(FLOCK, kind, os.SEEK_SET, number, 1, 0)
                 fcntl.fcntl(self._file, OWN_HANDLE_LOCK, wanted)
-            elif kind == fcntl.F_UNLCK:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number)
             else:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+                fcntl.lockf(self._file, PORTABLE[kind], 1, number)
         except (BlockingIOError, PermissionError):
             return False
         return True

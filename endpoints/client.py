@@ -1,11 +1,13 @@
 """One endpoint's client: the journal first, then the budget, then the wire."""
 
 import asyncio
+import logging
 import os
 import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +25,7 @@ from endpoints.errors import (
 from endpoints.faults import POLICIES, backoff_seconds
 from endpoints.journal import Entry, Journal
 from endpoints.models import Checked, check_model, list_models
+from endpoints.prices import stale_price
 from endpoints.purchase import Purchase, deliver, is_final
 from endpoints.rates import Rates, Ticket
 from endpoints.request import ChatRequest, Completion
@@ -85,6 +88,8 @@ class Client:
     async def __aenter__(self) -> Self:
         """Raises ConfigurationError where the endpoint has no price and is not declared free."""
         cost_usd(self.settings, 0, 0)
+        if old := stale_price(self.settings.model, self.settings.prices, date.today()):
+            logging.getLogger(__name__).warning("endpoint '%s': %s", self.settings.name, old)
         return self
 
     async def __aexit__(
@@ -121,9 +126,11 @@ class Client:
         if purchase is not None and purchase.task is not None and not purchase.task.cancelling():
             completion = await self._wait(purchase)
             self.tally.joined += 1
+            self.journal.used(request.digest)
             return completion.model_copy(update={"from_journal": True})
         if (entry := self.journal.get(request.digest)) is not None and self._is_final(entry):
             self.tally.reused += 1
+            self.journal.used(request.digest)
             return deliver(entry, from_journal=True)
         purchase = Purchase(request)
         purchase.task = asyncio.create_task(self._buy(purchase))
@@ -171,6 +178,7 @@ class Client:
             if (entry := self.journal.get(digest)) is not None:
                 if self._is_final(entry):
                     self.tally.joined += 1
+                    self.journal.used(digest)
                     return deliver(entry, from_journal=True)
                 purchase.resume(entry)
             return await self._try_until_answered(purchase)
@@ -195,7 +203,7 @@ class Client:
             await self._clock.sleep(backoff_seconds(purchase.draws, self._dice))
 
     def _is_final(self, entry: Entry) -> bool:
-        return is_final(entry.fault, entry.attempts, self.settings.max_attempts)
+        return is_final(entry.fault, entry.draws, self.settings.max_attempts)
 
     def _pause_seconds(self, purchase: Purchase, failed: AttemptFailed) -> float:
         if not failed.retry_after_seconds:
@@ -225,7 +233,9 @@ class Client:
         self, purchase: Purchase, answer: Answer, seconds: float, reserved: int
     ) -> Entry:
         settings = self.settings
-        cost = cost_usd(settings, answer.prompt_tokens, answer.completion_tokens)
+        cost = cost_usd(
+            settings, answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens
+        )
         self.tally.cost_usd += cost
         purchase.cost_usd += cost
         if answer.fault is not None:

@@ -1,10 +1,12 @@
 """The embedded endpoint: a small model served inside this process, over HTTP on loopback."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+from endpoints.batch_rows import count_requests
 from endpoints.budget import Budget
 from endpoints.client import Client
 from endpoints.errors import ConfigurationError
@@ -91,6 +93,7 @@ async def open_client(
 ) -> AsyncIterator[Client]:
     """A client of the endpoint; an embedded one is started before and stopped after."""
     if settings.embedded is None:
+        _warn_of_batches(settings, journal)
         async with Client(settings, journal, budget, environment) as client:
             yield client
         return
@@ -98,3 +101,15 @@ async def open_client(
         served = settings.model_copy(update={"base_url": base_url, "embedded": None})
         async with Client(served, journal, budget, environment) as client:
             yield client
+
+
+def _warn_of_batches(settings: EndpointSettings, journal: Journal) -> None:
+    """What a batch holds and is asked live is bought twice: the person should know."""
+    count = count_requests(journal, settings.name, settings.base_url or "")
+    if count:
+        logging.getLogger(__name__).warning(
+            "endpoint '%s': %d requests stand in batches that are under way; those that are asked "
+            "live now are bought a second time. `transport: batch` waits for the batches.",
+            settings.name,
+            count,
+        )

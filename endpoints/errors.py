@@ -62,7 +62,23 @@ class CircuitOpen(EndpointDown):
 
 
 class BudgetExceeded(EndpointError):
-    """The next request could pass the cap, so it was not sent."""
+    """The next request could pass the cap, so it was not sent.
+
+    `spent_usd` is what the ledger's scope has spent in all; `remaining_usd_estimate` what the
+    rest would cost, where whoever caught the error could tell (see `spending.with_estimate`).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        spent_usd: float | None = None,
+        cap_usd: float | None = None,
+        remaining_usd_estimate: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.spent_usd = spent_usd
+        self.cap_usd = cap_usd
+        self.remaining_usd_estimate = remaining_usd_estimate
 
 
 class JournalFailed(EndpointError):

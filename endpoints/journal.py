@@ -8,8 +8,11 @@ was measured to stall the run for up to a second on a busy disk.
 """
 
 import asyncio
+import math
 import sqlite3
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,53 +24,33 @@ from typing import Any, Self
 
 from endpoints.claims import Claims
 from endpoints.errors import FaultName, JournalFailed
+from endpoints.layout import lay_out
 
-LAYOUT_VERSION = 1
 BUSY_SECONDS = 120.0
 MOST_WRITES_PER_COMMIT = 512
-LAYOUT = """
-CREATE TABLE IF NOT EXISTS completions (
-    digest TEXT PRIMARY KEY,
-    request TEXT NOT NULL,
-    text TEXT NOT NULL,
-    reasoning TEXT NOT NULL,
-    finish_reason TEXT NOT NULL,
-    fault TEXT,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    cost_usd REAL NOT NULL,
-    latency_seconds REAL NOT NULL,
-    attempts INTEGER NOT NULL,
-    endpoint TEXT NOT NULL,
-    created_at TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS ledger (
-    scope TEXT PRIMARY KEY,
-    spent INTEGER NOT NULL DEFAULT 0,
-    unconfirmed INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS leases (
-    id INTEGER PRIMARY KEY,
-    scope TEXT NOT NULL,
-    amount INTEGER NOT NULL
-);
-"""
+# Hits that wait in memory before they are written: so many rows, or so long.
+MOST_USES_WAITING = 2000
+USES_WAIT_SECONDS = 5.0
 COLUMNS = (
     "digest, request, text, reasoning, finish_reason, fault, prompt_tokens, completion_tokens, "
-    "cost_usd, latency_seconds, attempts, endpoint, created_at"
+    "cost_usd, latency_seconds, attempts, endpoint, created_at, draws"
 )
 # A good answer is never overwritten; a faulty one gives way to a later attempt.
 PUT = f"""
-INSERT INTO completions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO completions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (digest) DO UPDATE SET
     text = excluded.text, reasoning = excluded.reasoning, finish_reason = excluded.finish_reason,
     fault = excluded.fault, prompt_tokens = excluded.prompt_tokens,
     completion_tokens = excluded.completion_tokens, cost_usd = excluded.cost_usd,
     latency_seconds = excluded.latency_seconds, attempts = excluded.attempts,
-    endpoint = excluded.endpoint, created_at = excluded.created_at
+    endpoint = excluded.endpoint, created_at = excluded.created_at, draws = excluded.draws
 WHERE completions.fault IS NOT NULL
 """
 GET = f"SELECT {COLUMNS} FROM completions WHERE digest = ?"
+PUT_USES = """
+INSERT INTO uses (digest, hits, last_used) VALUES (?, ?, ?)
+ON CONFLICT (digest) DO UPDATE SET hits = hits + excluded.hits, last_used = excluded.last_used
+"""
 TOTALS = """
 SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
        coalesce(sum(cost_usd), 0.0) FROM completions
@@ -82,7 +65,8 @@ class Entry:
     """One row: the request's canonical JSON, and the answer as it came.
 
     `fault` is set where the answer cannot be used (truncated, refused, …): it was paid for
-    and is kept, so that the same question is not asked again in vain.
+    and is kept, so that the same question is not asked again in vain. `attempts` counts all
+    that was sent, `draws` the answers among it that could not be used.
     """
 
     digest: str
@@ -98,6 +82,7 @@ class Entry:
     attempts: int
     endpoint: str
     created_at: str
+    draws: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,11 +113,21 @@ class Journal:
         self.path = path
         with self._named_failures():
             path.parent.mkdir(parents=True, exist_ok=True)
+            self.claims = Claims(path.with_name(path.name + "-claims"))
+        if not self.claims.be_present():
+            self.claims.close()
+            raise JournalFailed(
+                f"the journal {path} is being pruned by another process. Wait for its end, then "
+                "run the same command."
+            )
+        with self._named_failures(), self.claims.opening():
             self._reader = self._connect()
             self._writer = self._connect()
-            _lay_out(self._writer, path)
-            self.claims = Claims(path.with_name(path.name + "-claims"))
+            lay_out(self._writer, path)
         self._reading = threading.Lock()
+        self._counting = threading.Lock()
+        self._uses: Counter[str] = Counter()
+        self._uses_written_at = time.monotonic()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
@@ -163,6 +158,17 @@ class Journal:
         with self._named_failures(), self._reading:
             row = self._reader.execute(GET, (digest,)).fetchone()
         return Entry(*row) if row else None
+
+    def used(self, digest: str) -> None:
+        """Count that a row answered a request; written with later commits, at the latest on close.
+
+        What a killed process has not written yet is not counted: a few seconds of hits.
+        """
+        with self._counting:
+            self._uses[digest] += 1
+            full = len(self._uses) == MOST_USES_WAITING
+        if full:
+            self.write_soon(lambda connection: None)
 
     def totals(self) -> Totals:
         """Numbers over all rows."""
@@ -224,7 +230,10 @@ class Journal:
                 jobs.append(another)
             self._commit(jobs)
             if last:
-                return
+                break
+        if self._uses:
+            self._uses_written_at = -math.inf
+            self._commit([])
 
     def _commit(self, jobs: list[_Job]) -> None:
         """One transaction for all; where it fails, one for each, so that only the guilty fail."""
@@ -246,15 +255,31 @@ class Journal:
         _tell(jobs, [(value, None) for value in values])
 
     def _transact(self, writes: list[Write]) -> list[Any]:
+        uses = self._take_uses()
         with self._named_failures():
             try:
                 values = [write(self._writer) for write in writes]
+                if uses:
+                    at = now()
+                    self._writer.executemany(PUT_USES, ((d, n, at) for d, n in uses.items()))
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
+                with self._counting:
+                    self._uses.update(uses)
                 raise
         return values
+
+    def _take_uses(self) -> Counter[str]:
+        """The hits that are due to be written; empty where they may wait."""
+        with self._counting:
+            waited = time.monotonic() - self._uses_written_at
+            if len(self._uses) < MOST_USES_WAITING and waited < USES_WAIT_SECONDS:
+                return Counter()
+            self._uses_written_at = time.monotonic()
+            taken, self._uses = self._uses, Counter()
+            return taken
 
     @contextmanager
     def _named_failures(self) -> Iterator[None]:
@@ -281,17 +306,6 @@ def _remedy(error: Exception) -> str:
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     return tuple(getattr(entry, name) for name in Entry.__slots__)
-
-
-def _lay_out(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > LAYOUT_VERSION:
-        raise JournalFailed(
-            f"the journal {path} has layout {version}, this program knows up to {LAYOUT_VERSION}. "
-            "A newer version of the project wrote it: update, or name another journal."
-        )
-    connection.executescript(LAYOUT)
-    connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
 
 
 def _tell(jobs: list[_Job], outcomes: list[Outcome]) -> None:

@@ -29,9 +29,7 @@ class OfflineCompleter:
     def knows(self, request: ChatRequest) -> bool:
         """Whether the journal holds the answer."""
         entry = self.journal.get(request.digest)
-        return entry is not None and is_final(
-            entry.fault, entry.attempts, self.settings.max_attempts
-        )
+        return entry is not None and is_final(entry.fault, entry.draws, self.settings.max_attempts)
 
     async def complete(self, request: ChatRequest) -> Completion:
         """The answer that was bought. Raises NotBought, FaultyCompletion."""

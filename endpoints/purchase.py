@@ -29,7 +29,7 @@ class Purchase:
 
     def resume(self, entry: Entry) -> None:
         """Go on from a faulty answer that was bought earlier."""
-        self.attempts = self.draws = entry.attempts
+        self.attempts, self.draws = entry.attempts, entry.draws
         self.cost_usd = entry.cost_usd
 
     def entry(self, answer: Answer, latency_seconds: float, endpoint: str) -> Entry:
@@ -48,6 +48,7 @@ class Purchase:
             attempts=self.attempts,
             endpoint=endpoint,
             created_at=now(),
+            draws=self.draws,
         )
 
 

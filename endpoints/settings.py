@@ -3,16 +3,14 @@
 import os
 import re
 from collections.abc import Mapping
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
     JsonValue,
-    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -21,8 +19,9 @@ from pydantic import (
 )
 
 from endpoints.errors import ConfigurationError, KeyMissing
+from endpoints.prices import ModelPrices, Prices, find_prices, read_prices
 from endpoints.values import Frozen, NonBlank
-from endpoints.yaml_file import nearest, parse_entries, unknown_key
+from endpoints.yaml_file import nearest, parse_entries, read_persons_file, unknown_key
 
 FILE_VARIABLE = "MEDFACTORY_ENDPOINTS"
 FILE_NAME = "endpoints.yaml"
@@ -36,12 +35,17 @@ VARIABLE_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
 NEUTRAL: dict[str, JsonValue] = {"result_neutral": True}
 
 
-class Prices(Frozen):
-    """What a million tokens cost, in US dollars, and the day on which that was looked up."""
+class BatchSettings(Frozen):
+    """How requests are gathered for the Batch API, and how often it is asked for the answers.
 
-    input_usd_per_million_tokens: NonNegativeFloat
-    output_usd_per_million_tokens: NonNegativeFloat
-    as_of: date
+    A batch is sent when it is full, or when nothing more was asked for `quiet_seconds`.
+    """
+
+    poll_seconds: PositiveFloat = 60.0
+    quiet_seconds: PositiveFloat = 2.0
+    max_requests: Annotated[int, Field(ge=1, le=50_000)] = 10_000
+    max_bytes: Annotated[int, Field(ge=1_000, le=200_000_000)] = 100_000_000
+    window: Literal["24h"] = "24h"
 
 
 class EmbeddedSettings(Frozen):
@@ -90,6 +94,7 @@ class EndpointSettings(Frozen):
     timeout_seconds: PositiveFloat = Field(120.0, json_schema_extra=NEUTRAL)
     max_attempts: PositiveInt = Field(6, json_schema_extra=NEUTRAL)
     embedded: EmbeddedSettings | None = None
+    batch: BatchSettings = Field(BatchSettings(), json_schema_extra=NEUTRAL)
 
     @model_validator(mode="after")
     def _reachable_in_one_way(self) -> Self:
@@ -128,10 +133,17 @@ def variable_name(name: str) -> str:
     return re.sub(r"\W", "_", name).upper()
 
 
-def cost_usd(settings: EndpointSettings, prompt_tokens: int, completion_tokens: int) -> float:
+def cost_usd(
+    settings: EndpointSettings,
+    prompt_tokens: int,
+    completion_tokens: int,
+    cached_tokens: int = 0,
+    batch: bool = False,
+) -> float:
     """What the tokens cost, in US dollars; 0.0 where the endpoint is free.
 
-    Raises ConfigurationError where the endpoint has neither prices nor `free: true`.
+    `cached_tokens` are those of the prompt that the endpoint had in its cache. `batch`: at the
+    price of the Batch API. Raises ConfigurationError where there is neither a price nor `free`.
     """
     if settings.free:
         return 0.0
@@ -140,13 +152,10 @@ def cost_usd(settings: EndpointSettings, prompt_tokens: int, completion_tokens: 
             f"endpoint '{settings.name}' (model {settings.model}) has no price, so no budget can "
             "be kept. Nothing was sent. Write into its entry in endpoints.yaml `prices: "
             "{input_usd_per_million_tokens: …, output_usd_per_million_tokens: …, as_of: "
-            "YYYY-MM-DD}`, or `free: true` if it costs nothing."
+            "YYYY-MM-DD}`, or the same under its model in prices.yaml, or `free: true` if it "
+            "costs nothing."
         )
-    prices = settings.prices
-    return (
-        prompt_tokens * prices.input_usd_per_million_tokens
-        + completion_tokens * prices.output_usd_per_million_tokens
-    ) / 1e6
+    return settings.prices.cost_usd(prompt_tokens, completion_tokens, cached_tokens, batch)
 
 
 def read_key(settings: EndpointSettings, environment: Mapping[str, str]) -> SecretStr | None:
@@ -179,7 +188,8 @@ def read_endpoints(
     """All endpoints by name: the packaged ones, under those of the person's file.
 
     The file is `path`, else the one that $MEDFACTORY_ENDPOINTS names, else `endpoints.yaml`
-    in the working directory where it exists. MEDFACTORY_ENDPOINT_<NAME>_BASE_URL and
+    in the working directory where it exists. Where an endpoint gives no prices, those of its
+    model are looked up (see `prices.read_prices`). MEDFACTORY_ENDPOINT_<NAME>_BASE_URL and
     …_MODEL override one endpoint. `environment`: os.environ where None.
     Raises ConfigurationError naming the file, the key and the nearest allowed one.
     """
@@ -188,16 +198,17 @@ def read_endpoints(
     packaged = parse_entries(default, "endpoints/default.yaml")
     entries = dict(packaged)
     origin = dict.fromkeys(entries, "endpoints/default.yaml")
-    person = _persons_file(path, variables)
+    person = read_persons_file("endpoints'", FILE_NAME, FILE_VARIABLE, variables, path)
     if person is not None:
-        for name, entry in parse_entries(_read(person), str(person)).items():
+        for name, entry in parse_entries(person.text, str(person.path)).items():
             entries[name] = _merge(entries.get(name, {}), entry)
-            origin[name] = str(person)
+            origin[name] = str(person.path)
     _override(entries, origin, variables)
     built = {name: _build(name, entry, origin[name]) for name, entry in entries.items()}
     for name in packaged:
         _check_own_model(built[name], packaged[name], origin[name])
-    return built
+    prices = read_prices(variables)
+    return {name: _priced(settings, prices) for name, settings in built.items()}
 
 
 def find_endpoint(endpoints: Mapping[str, EndpointSettings], name: str) -> EndpointSettings:
@@ -208,25 +219,6 @@ def find_endpoint(endpoints: Mapping[str, EndpointSettings], name: str) -> Endpo
         f"no endpoint is called '{name}'{nearest(name, endpoints)}. There are: "
         f"{', '.join(sorted(endpoints))}. Declare it in {FILE_NAME}, or choose one of these."
     )
-
-
-def _persons_file(path: Path | None, variables: Mapping[str, str]) -> Path | None:
-    if path is not None:
-        return path
-    if named := variables.get(FILE_VARIABLE):
-        return Path(named)
-    default = Path(FILE_NAME)
-    return default if default.is_file() else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"the endpoints' file {path} cannot be read: {error}. Correct ${FILE_VARIABLE} or the "
-            "path, or remove it to use the packaged endpoints."
-        ) from error
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -288,6 +280,13 @@ def _build(name: str, entry: dict[str, Any], origin: str) -> EndpointSettings:
         ) from None
 
 
+def _priced(settings: EndpointSettings, prices: Mapping[str, ModelPrices]) -> EndpointSettings:
+    if settings.free or settings.prices is not None:
+        return settings
+    found = find_prices(prices, settings.model, settings.base_url)
+    return settings if found is None else settings.model_copy(update={"prices": found})
+
+
 def _check_own_model(settings: EndpointSettings, packaged: dict[str, Any], origin: str) -> None:
     """A model file of the person's own needs a name of its own: answers are kept under it."""
     own = settings.embedded is not None and settings.embedded.model_file is not None
@@ -301,6 +300,10 @@ def _check_own_model(settings: EndpointSettings, packaged: dict[str, Any], origi
 
 
 def _allowed(parents: list[str]) -> tuple[str, ...]:
-    models: dict[str, type[Frozen]] = {"prices": Prices, "embedded": EmbeddedSettings}
+    models: dict[str, type[Frozen]] = {
+        "prices": Prices,
+        "embedded": EmbeddedSettings,
+        "batch": BatchSettings,
+    }
     model = models[parents[-1]] if parents else EndpointSettings
     return tuple(field for field in model.model_fields if field != "name")

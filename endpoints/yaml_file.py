@@ -1,7 +1,9 @@
-"""A YAML file of endpoints as plain mappings, with errors that name the file and the place."""
+"""A YAML file of endpoints or prices as plain mappings, with errors that name the place."""
 
 import difflib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -28,8 +30,43 @@ class KeyTwice(yaml.constructor.ConstructorError):
     """A mapping gives one key twice."""
 
 
-def parse_entries(text: str, origin: str) -> dict[str, dict[str, Any]]:
-    """The mappings below `endpoints`, by name. Raises ConfigurationError naming `origin`."""
+@dataclass(frozen=True)
+class PersonsFile:
+    """A file of the person's own, read."""
+
+    path: Path
+    text: str
+
+
+def read_persons_file(
+    what: str,
+    name: str,
+    variable: str,
+    environment: Mapping[str, str],
+    path: Path | None = None,
+) -> PersonsFile | None:
+    """The file at `path`, else the one that $`variable` names, else `name` here; None: no such.
+
+    `what`: whose it is, for the message. Raises ConfigurationError where it cannot be read.
+    """
+    if path is None:
+        named = environment.get(variable)
+        path = Path(named) if named else Path(name)
+        if not named and not path.is_file():
+            return None
+    try:
+        return PersonsFile(path, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"the {what} file {path} cannot be read: {error}. Correct ${variable} or the path, or "
+            f"remove it to use the packaged {what.rstrip(chr(39))}."
+        ) from error
+
+
+def parse_entries(
+    text: str, origin: str, top: str = "endpoints", example: str = "endpoints/default.yaml"
+) -> dict[str, dict[str, Any]]:
+    """The mappings below the key `top`, by name. Raises ConfigurationError naming `origin`."""
     try:
         # A safe loader, that makes nothing but plain values.
         loaded = yaml.load(text, EachKeyOnce)
@@ -40,19 +77,17 @@ def parse_entries(text: str, origin: str) -> dict[str, dict[str, Any]]:
                 f"{origin}{where}: {error.problem}. Only one of the two can be meant: remove the "
                 "other."
             ) from None
-        raise ConfigurationError(
-            f"{origin} is not YAML{where}; see endpoints/default.yaml"
-        ) from None
+        raise ConfigurationError(f"{origin} is not YAML{where}; see {example}") from None
     except yaml.YAMLError:
-        raise ConfigurationError(f"{origin} is not YAML; see endpoints/default.yaml") from None
+        raise ConfigurationError(f"{origin} is not YAML; see {example}") from None
     if not isinstance(loaded, dict):
-        raise ConfigurationError(f"{origin}: expected a mapping with the key 'endpoints'")
+        raise ConfigurationError(f"{origin}: expected a mapping with the key '{top}'")
     for key in loaded:
-        if key != "endpoints":
-            raise unknown_key(origin, str(key), ("endpoints",))
-    entries = loaded.get("endpoints") or {}
+        if key != top:
+            raise unknown_key(origin, str(key), (top,))
+    entries = loaded.get(top) or {}
     if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
-        raise ConfigurationError(f"{origin}: 'endpoints' must map each name to its settings")
+        raise ConfigurationError(f"{origin}: '{top}' must map each name to its settings")
     return {str(name): entry for name, entry in entries.items()}
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 import tasks.telemetry  # noqa: F401  switches telemetry off before any library is imported
+from medfactory.journal_command import journal_app
 
 app = typer.Typer(
     name="medfactory",
@@ -15,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(journal_app, name="journal")
 
 Profile = Annotated[
     str, typer.Option(help="Name under deployments/profiles, or the path of a YAML file.")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,14 @@ from endpoints.embedded import embedded_model_path
 from endpoints.errors import EndpointError
 from endpoints.journal import Journal
 from endpoints.models import Checked
-from endpoints.settings import EndpointSettings, find_endpoint, read_endpoints, read_key
+from endpoints.prices import stale_price
+from endpoints.settings import (
+    EndpointSettings,
+    cost_usd,
+    find_endpoint,
+    read_endpoints,
+    read_key,
+)
 
 NEEDED_DISK_BYTES = 5 * 2**30
 NEEDED_MEMORY_BYTES = 6 * 2**30
@@ -111,7 +119,26 @@ def check_endpoint(name: str, endpoints_file: Path | None) -> Iterator[Line]:
     except EndpointError as error:
         yield Line("bad", "key", f"${settings.key_variable} holds no key", str(error))
         return
+    yield check_price(settings, date.today())
     yield _reach(settings)
+
+
+def check_price(settings: EndpointSettings, today: date) -> Line:
+    """The endpoint has a price, or is free, and the price is not old."""
+    try:
+        cost_usd(settings, 0, 0)
+    except EndpointError as error:
+        return Line("bad", "price", f"{settings.model} has none", str(error))
+    if settings.prices is None:
+        return Line("ok", "price", f"{settings.name} is free")
+    prices = settings.prices
+    found = (
+        f"${prices.input_usd_per_million_tokens:g} in, ${prices.output_usd_per_million_tokens:g} "
+        f"out for a million tokens of {settings.model}, as of {prices.as_of}"
+    )
+    if old := stale_price(settings.model, prices, today):
+        return Line("note", "price", found, old)
+    return Line("ok", "price", found)
 
 
 def _reach(settings: EndpointSettings) -> Line:

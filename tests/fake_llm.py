@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from tests.fake_batches import FakeBatches
 from tests.fake_stream import stream_answer
 
 Body = dict[str, Any]
@@ -84,6 +85,8 @@ class Behaviour:
     retry_after_seconds: float | None = None
     limit_headers: Mapping[str, str] = field(default_factory=dict)
     record: bool = True
+    cached_tokens: int | None = None
+    batches: FakeBatches = field(default_factory=FakeBatches)
 
 
 class Busy:
@@ -114,7 +117,7 @@ def default_reply(body: Body) -> str:
 
 
 def make_app(behaviour: Behaviour, seen: list[Seen], busy: Busy) -> web.Application:
-    """The three routes of the protocol that we use."""
+    """The routes of the protocol that we use; those of batches stand in `fake_batches`."""
 
     async def models(request: web.Request) -> web.Response:
         if refusal := _unauthorised(request, behaviour):
@@ -151,6 +154,11 @@ def make_app(behaviour: Behaviour, seen: list[Seen], busy: Busy) -> web.Applicat
     app.router.add_get("/v1/models", models)
     app.router.add_post("/v1/chat/completions", complete)
     app.router.add_post("/v1/completions", complete)
+    behaviour.batches.mount(
+        app,
+        lambda path, body, fault: _answer(path, body, behaviour, fault, busy),
+        lambda request: _unauthorised(request, behaviour),
+    )
     return app
 
 
@@ -220,10 +228,12 @@ def _answer(
         refusal = "I cannot help with that." if fault == "refused" else None
         choice["message"] = {"role": "assistant", "content": text, "refusal": refusal}
         prompt = " ".join(_text(m["content"]) for m in body["messages"])
-    used = {"prompt_tokens": count_tokens(prompt), "completion_tokens": count_tokens(text)}
+    used: Body = {"prompt_tokens": count_tokens(prompt), "completion_tokens": count_tokens(text)}
     busy.prompt_tokens += used["prompt_tokens"]
     busy.completion_tokens += used["completion_tokens"]
     used["total_tokens"] = sum(used.values())
+    if behaviour.cached_tokens is not None:
+        used["prompt_tokens_details"] = {"cached_tokens": behaviour.cached_tokens}
     whole = {"id": "fake", "object": "completion", "model": body["model"], "choices": [choice]}
     return whole | {"usage": used}
 
@@ -262,6 +272,8 @@ class FakeLLM:
         key: str | None = None,
         faults: Iterable[FaultKind | None] = (),
         retry_after_seconds: float | None = None,
+        cached_tokens: int | None = None,
+        batches: FakeBatches | None = None,
         limit_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.behaviour = Behaviour(
@@ -273,6 +285,8 @@ class FakeLLM:
             key=key,
             faults=iter(faults),
             retry_after_seconds=retry_after_seconds,
+            cached_tokens=cached_tokens,
+            batches=batches or FakeBatches(),
             limit_headers=limit_headers or {},
         )
         self.requests: list[Seen] = []
@@ -282,6 +296,10 @@ class FakeLLM:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    @property
+    def batches(self) -> FakeBatches:
+        return self.behaviour.batches
 
     @property
     def most_at_once(self) -> int:

@@ -24,7 +24,7 @@ from datagen.preferences import PreferenceSettings
 from datagen.production import LEAST_AHEAD, run_in_order
 from datagen.simulation import TalkSettings
 from endpoints.errors import BudgetExceeded
-from endpoints.settings import Prices
+from endpoints.prices import Prices
 from tests.datagen.conftest import LIBRARY, ScriptPlayer
 from tests.fake_llm import FakeLLM
 from validation.schemas import Conversation

@@ -8,8 +8,9 @@ from typing import Any
 from endpoints.budget import Budget
 from endpoints.client import Client
 from endpoints.journal import Journal
+from endpoints.prices import Prices
 from endpoints.request import ChatRequest, Completion, Sampling
-from endpoints.settings import EndpointSettings, Prices
+from endpoints.settings import EndpointSettings
 from validation.schemas import Message
 
 PRICES = Prices(

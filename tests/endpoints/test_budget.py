@@ -170,3 +170,52 @@ def test_without_a_cap_spending_is_counted_and_never_refused(journal):
 def test_a_cap_that_is_no_amount_is_refused(journal, cap):
     with pytest.raises(ConfigurationError, match="cap"):
         Budget(journal, cap)
+
+
+def test_without_a_cap_the_ledger_knows_what_is_in_flight_and_nothing_when_all_is_answered(journal):
+    async def run():
+        with Budget(journal) as budget:
+            held = [await budget.reserve(0.25) for _ in range(3)]
+            await journal.write(lambda connection: None)
+            flying = budget.spending().leased_usd
+            await journal.write(budget.settle(held[0], 0.125))
+            budget.release(held[1])
+            await journal.write(budget.settle(held[2], 0.25, confirmed=False))
+        await journal.write(lambda connection: None)
+        return flying
+
+    assert asyncio.run(run()) == 0.75
+    now = spent(journal)
+    assert (now.spent_usd, now.unconfirmed_usd, now.leased_usd) == (0.125, 0.25, 0.0)
+
+
+def test_without_a_cap_many_requests_in_flight_take_few_commits(journal):
+    async def run():
+        with Budget(journal) as budget:
+            told = []
+            journal.write_soon = told.append  # what would be written on its own
+            held = [await budget.reserve(1e-3) for _ in range(1024)]
+            ramp, told[:] = len(told), []
+            for _ in range(1024):  # one answered, the next sent
+                budget.settle(held.pop(0), 1e-4)
+                held.append(await budget.reserve(1e-3))
+            return ramp, len(told)
+
+    ramp, steady = asyncio.run(run())
+    assert ramp < 110
+    assert steady == 0
+
+
+def test_what_a_dead_process_had_in_flight_without_a_cap_counts_as_unconfirmed(tmp_path):
+    path = tmp_path / "journal.sqlite"
+
+    async def die():
+        budget = Budget(journal)
+        await budget.reserve(0.25)
+        await budget.reserve(0.25)
+
+    with Journal(path) as journal:
+        asyncio.run(die())
+    with Journal(path) as journal, Budget(journal) as budget:
+        asyncio.run(budget.reserve(0.5))
+        assert budget.spending().unconfirmed_usd == 0.5

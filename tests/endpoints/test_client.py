@@ -9,7 +9,7 @@ from endpoints.errors import (
     ConfigurationError,
     FaultyCompletion,
 )
-from endpoints.journal import Journal
+from endpoints.journal import Entry, Journal
 from endpoints.request import ChatRequest, Sampling
 from endpoints.wire import payload
 from tests.endpoints.fake_endpoint import SkippingClock, ask, endpoint, question, short
@@ -330,3 +330,32 @@ def test_nothing_of_the_persons_own_settings_is_sent(journal, monkeypatch):
     assert SECRET not in str(headers)
     assert not [name for name in headers if name.lower().startswith("x-stainless")]
     assert headers["User-Agent"] == "medfactory"
+
+
+def test_attempts_that_failed_are_no_draws_of_a_process_that_died_between_them(journal):
+    """Two servers' failures and one empty answer, then death: two more draws are left."""
+    request = question()
+    row = Entry(
+        digest=request.digest, request=request.canonical, text="", reasoning="",
+        finish_reason="stop", fault="empty", prompt_tokens=9, completion_tokens=0,
+        cost_usd=0.5, latency_seconds=1.0, attempts=3, endpoint="teacher", created_at="",
+        draws=1,
+    )  # fmt: skip
+    asyncio.run(journal.put(row))
+    with FakeLLM(faults=["empty", None]) as server:
+        answer = asyncio.run(ask(endpoint(server.base_url), journal, request))[0]
+        assert len(server.requests) == 2
+    assert answer.attempts == 5
+    assert answer.cost_usd > 0.5
+    assert journal.get(request.digest).draws == 2
+
+
+def test_every_answer_that_was_not_bought_counts_as_a_hit_of_its_row(journal):
+    with FakeLLM(latency_seconds=0.05) as server:
+        settings = endpoint(server.base_url)
+        asyncio.run(ask(settings, journal, *[question()] * 3))  # two are joined
+        asyncio.run(ask(settings, journal, question()))
+    path = journal.path
+    journal.close()
+    with Journal(path) as again:
+        assert again.read("SELECT digest, hits FROM uses") == [(question().digest, 3)]

@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import sqlite3
+import threading
 import time
 from contextlib import closing
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from endpoints.claims import Claims
 from endpoints.errors import JournalFailed
-from endpoints.journal import Entry, Journal
+from endpoints.journal import MOST_USES_WAITING, Entry, Journal
+from endpoints.layout import LAYOUT_VERSION
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -50,6 +52,7 @@ def entry(digest="d", text="answer", fault=None, **changes):
         attempts=st.integers(1, 99),
         endpoint=texts,
         created_at=texts,
+        draws=st.integers(0, 99),
     )
 )
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -165,4 +168,119 @@ def test_a_claim_is_held_by_one_handle_at_a_time(tmp_path):
     assert second.take(5)
     second.close()
     assert first.take(6)
+    first.close()
+
+
+VERSION_1 = """
+CREATE TABLE completions (
+    digest TEXT PRIMARY KEY, request TEXT NOT NULL, text TEXT NOT NULL, reasoning TEXT NOT NULL,
+    finish_reason TEXT NOT NULL, fault TEXT, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, latency_seconds REAL NOT NULL,
+    attempts INTEGER NOT NULL, endpoint TEXT NOT NULL, created_at TEXT NOT NULL
+);
+CREATE TABLE ledger (
+    scope TEXT PRIMARY KEY, spent INTEGER NOT NULL DEFAULT 0,
+    unconfirmed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE leases (id INTEGER PRIMARY KEY, scope TEXT NOT NULL, amount INTEGER NOT NULL);
+INSERT INTO completions VALUES
+    ('good', '{}', 'answer', '', 'stop', NULL, 3, 5, 0.25, 1.5, 4, 'teacher', '2026-01-01'),
+    ('bad', '{}', '', '', 'stop', 'empty', 3, 5, 0.25, 1.5, 3, 'teacher', '2026-01-01');
+INSERT INTO ledger VALUES ('all', 500000000, 0);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_version_1_becomes_one_of_this_version_with_all_that_it_held(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+    for _ in range(2):  # changed once, and opened again as it is
+        with Journal(path) as journal:
+            good, bad = journal.get("good"), journal.get("bad")
+            assert (good.attempts, good.draws, good.text) == (4, 0, "answer")
+            assert (bad.attempts, bad.draws, bad.fault) == (3, 3, "empty")
+            assert journal.read("SELECT spent FROM ledger") == [(500_000_000,)]
+            assert journal.read("PRAGMA user_version") == [(LAYOUT_VERSION,)]
+    with Journal(path) as journal:
+        asyncio.run(journal.put(entry(digest="bad", text="good", draws=3)))
+        assert journal.get("bad").text == "good"
+
+
+def test_a_change_of_layout_that_is_fails_half_way_leaves_the_old_file(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        # An index of that name stands in the way of the last table.
+        connection.executescript(VERSION_1 + "CREATE INDEX batch_requests ON ledger (spent);")
+    with pytest.raises(JournalFailed):
+        Journal(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert len(connection.execute("SELECT * FROM completions").fetchone()) == 13
+
+
+def test_hits_are_counted_in_memory_and_written_when_the_journal_closes(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        asyncio.run(journal.put(entry()))
+        for _ in range(3):
+            journal.used("d")
+        assert journal.read("SELECT * FROM uses") == []
+    with Journal(path) as journal:
+        assert journal.read("SELECT digest, hits FROM uses") == [("d", 3)]
+        journal.used("d")
+    with Journal(path) as journal:
+        assert journal.read("SELECT hits FROM uses") == [(4,)]
+        assert journal.read("SELECT last_used FROM uses")[0][0] > "2026"
+
+
+def test_many_hits_are_written_before_they_fill_the_memory(journal):
+    for number in range(MOST_USES_WAITING):
+        journal.used(str(number))
+    asyncio.run(journal.write(lambda connection: None))
+    assert journal.read("SELECT sum(hits) FROM uses") == [(MOST_USES_WAITING,)]
+
+
+def test_hits_of_a_commit_that_failed_are_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("endpoints.journal.USES_WAIT_SECONDS", 0.0)
+
+    def refuse(connection):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.used("d")
+        with pytest.raises(JournalFailed):
+            asyncio.run(journal.write(refuse))
+        asyncio.run(journal.write(lambda connection: None))
+        assert journal.read("SELECT hits FROM uses") == [(1,)]
+
+
+def test_who_wants_a_journal_alone_finds_and_keeps_out_the_others(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as first:
+        with Journal(path):
+            assert not first.claims.be_alone()
+        assert first.claims.be_alone()
+        with pytest.raises(JournalFailed, match="being pruned"):
+            Journal(path)
+    with Journal(path):
+        pass
+
+
+def test_processes_that_begin_one_file_at_once_stand_in_line(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    opened = threading.Event()
+
+    def open_it():
+        with Journal(path):
+            opened.set()
+
+    first = Claims(path.with_name(path.name + "-claims"))
+    with first.opening():
+        thread = threading.Thread(target=open_it)
+        thread.start()
+        assert not opened.wait(0.1)
+        assert not path.exists()
+    assert opened.wait(10)
+    thread.join()
     first.close()

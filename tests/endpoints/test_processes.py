@@ -69,3 +69,18 @@ def test_the_cap_is_hard_across_processes_also_when_one_is_killed(tmp_path):
         assert billed(server) <= now.spent_usd + now.unconfirmed_usd + 1e-8
         assert now.spent_usd + now.unconfirmed_usd <= cap
         assert now.spent_usd + now.unconfirmed_usd > cap - 2 * WORST
+
+
+def test_what_a_killed_process_had_in_flight_without_a_cap_is_counted_by_the_next(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with FakeLLM(reply=lambda body: "x" * 40, latency_seconds=0.2) as server:
+        first = asker(server, path)
+        wait_until(lambda: len(server.requests) >= 8)
+        first.kill()
+        assert asker(server, path).end() == (QUESTIONS, [])
+        with Journal(path) as journal, Budget(journal) as budget:
+            now = budget.spending()
+        # What the server billed to the dead one and nobody saw, at its worst.
+        assert 0 < now.unconfirmed_usd <= 4 * WORST + 1e-8
+        assert billed(server) <= now.spent_usd + now.unconfirmed_usd + 1e-8
+        assert now.leased_usd == 0.0

@@ -1,9 +1,11 @@
 import shutil
 from collections import namedtuple
+from datetime import date
 
 import pytest
 
 from medfactory import doctor
+from tests.endpoints.fake_endpoint import endpoint
 from tests.fake_llm import FakeLLM
 
 
@@ -49,7 +51,7 @@ def test_an_endpoint_that_answers_is_ok_and_its_key_stays_hidden(tmp_path, monke
     with FakeLLM() as server:
         path = endpoints_file(tmp_path, server.base_url, model="fake")
         lines = list(doctor.check_endpoint("teacher", path))
-    assert [line.level for line in lines] == ["ok", "ok"]
+    assert [line.level for line in lines] == ["ok", "ok", "ok"]
     assert "very-secret" not in repr(lines)
 
 
@@ -82,3 +84,13 @@ def test_a_prefect_server_that_does_not_answer_is_a_note_not_an_end(url):
     line = doctor.check_prefect_api(url)
     assert line.level == "note"
     assert "prefect server start" in line.remedy
+
+
+def test_an_old_price_is_noted_and_a_missing_one_is_bad():
+    settings = endpoint("http://127.0.0.1:9/v1")  # its price is of 2026-11-01
+    assert doctor.check_price(settings, date(2026, 11, 2)).level == "ok"
+    old = doctor.check_price(settings, date(2027, 6, 1))
+    assert old.level == "note"
+    assert "212 days old" in old.remedy
+    assert doctor.check_price(endpoint("http://h/v1", prices=None), date.today()).level == "bad"
+    assert doctor.check_price(endpoint("http://h/v1", free=True), date.today()).level == "ok"
