@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from datagen.agents import patient_view, recall
-from datagen.cases import CaseError, read_case
 from datagen.cases import LIBRARY as FOLDER
+from datagen.cases import CaseError, read_case
 from datagen.personas import read_personas
 from judging.claims import first_claimed, first_urged
 from judging.wording import alike, first_mention
@@ -29,7 +29,8 @@ oncology, geriatrics, toxicology, dentistry, allergy""".replace("\n", " ").split
 URGENCIES = ("emergency", "urgent", "soon", "routine", "self_care")
 # Lower ends in years: infant, child, adolescent, adult, middle age, old age.
 AGE_BANDS = {0: "infant", 1: "child", 12: "adolescent", 18: "adult", 40: "middle", 65: "older"}
-# Two real cases reach 0.57 (openings) and 0.68 (statements); one reworded in a few places, 0.9.
+# The likest openings of two real cases reach 0.64; two plain denials may be worded the same,
+# but no two cases share two such facts.
 ALIKE_OPENINGS = 0.75
 ALIKE_STATEMENTS = 0.8
 LARGEST_FILE_BYTES = 6 * 1024
@@ -37,6 +38,23 @@ LARGEST_FILE_BYTES = 6 * 1024
 
 def cases_in(language: str):
     return [case for case in LIBRARY if case.language == language]
+
+
+def find_twins(cases) -> list[tuple[str, str]]:
+    """Pairs of cases that open alike, or share more than one fact."""
+    return [
+        (one.case_id, other.case_id)
+        for one, other in combinations(cases, 2)
+        if alike(one.opening, other.opening, ALIKE_OPENINGS) or shared_facts(one, other) > 1
+    ]
+
+
+def shared_facts(one, other) -> int:
+    return sum(
+        alike(mine.statement, theirs.statement, ALIKE_STATEMENTS)
+        for mine in one.facts
+        for theirs in other.facts
+    )
 
 
 def age_band(years: float) -> str:
@@ -101,7 +119,9 @@ def test_the_cells_of_the_grid_are_spread(language):
 def test_the_disclosures_and_the_treatments_are_all_in_use(language):
     cases = cases_in(language)
     ways = Counter(fact.disclosure for case in cases for fact in case.facts)
-    hidden = [c for c in cases if any(f.disclosure in ("asked_twice", "concealed") for f in c.facts)]
+    hidden = [
+        c for c in cases if any(f.disclosure in ("asked_twice", "concealed") for f in c.facts)
+    ]
     flagged = [c for c in cases if any(f.red_flag for f in c.facts)]
     assert set(ways) == {"volunteered", "asked", "asked_twice", "concealed"}
     assert len(hidden) >= 0.9 * len(cases)
@@ -187,25 +207,24 @@ def test_a_case_is_refused_whose_patient_names_the_diagnosis(broken):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_two_cases_open_alike(language):
-    cases = cases_in(language)
-    assert not [
-        (one.case_id, other.case_id)
-        for one, other in combinations(cases, 2)
-        if alike(one.opening, other.opening, ALIKE_OPENINGS)
-    ]
+def test_no_two_cases_are_alike(language):
+    assert find_twins(cases_in(language)) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_two_cases_hold_the_same_facts(language):
-    """A case shares no fact of more than a few words with another one."""
-    told = [(c.case_id, fact.statement) for c in cases_in(language) for fact in c.facts]
-    shared = Counter(
-        (one, other)
-        for (one, first), (other, second) in combinations(told, 2)
-        if one != other and alike(first, second, ALIKE_STATEMENTS)
-    )
-    assert not {pair: count for pair, count in shared.items() if count > 1}
+@pytest.mark.parametrize("reworded", ["opening", "facts"])
+def test_a_copy_with_other_words_at_its_edges_is_found_to_be_a_twin(language, reworded):
+    case = cases_in(language)[-1]
+    edge = {"en": "Well, doctor. ", "zh": "大夫，"}[language]
+    facts = [f.model_copy(update={"statement": edge + f.statement}) for f in case.facts]
+    fresh = {"en": "It began quite otherwise, long ago.", "zh": "这回完全是另外一件事情。"}[
+        language
+    ]
+    change = {"opening": fresh, "facts": facts}
+    if reworded == "opening":
+        change = {"opening": edge + case.opening, "facts": case.facts[:1]}
+    twin = case.model_copy(update={"case_id": f"{case.case_id}-twin", **change})
+    assert find_twins([case, twin]) == [(case.case_id, twin.case_id)]
 
 
 def test_the_files_of_the_library_are_small_and_bear_the_name_of_their_case():
