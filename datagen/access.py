@@ -9,7 +9,9 @@ from typing import Literal, Self
 from pydantic import Field
 
 from datagen.meter import Meter
+from endpoints.batch import BatchClient, open_batch_client
 from endpoints.budget import Budget
+from endpoints.client import Client
 from endpoints.embedded import open_client
 from endpoints.journal import Journal
 from endpoints.offline import OfflineCompleter
@@ -19,6 +21,7 @@ from validation.schemas import Frozen, Language, NonBlank
 
 # `teacher` writes whatever is no part of a talk: cases, questions, rewrites, summaries.
 AgentRole = Literal["doctor", "patient", "examiner", "critic", "judge", "teacher"]
+Transport = Literal["live", "batch"]
 # Coroutines per request slot: enough that a slot never waits for the next item to begin. The
 # embedded server keeps one talk's prompt a slot, so there a talk keeps its slot to the end.
 ITEMS_PER_SLOT = 2
@@ -40,7 +43,8 @@ class LlmAccess(Frozen):
     """The endpoints, where their answers are kept, and what may be spent (None: no cap).
 
     `endpoint` fills every role that `roles` does not name; `fallbacks` step in for any that is
-    down. `offline`: nothing is sent, only the journal answers.
+    down. `transport`: each request at once, or many as batches, which may take hours and cost
+    about half. `offline`: nothing is sent, only the journal answers.
     """
 
     endpoint: EndpointSettings
@@ -48,6 +52,7 @@ class LlmAccess(Frozen):
     budget_usd: float | None = None
     roles: dict[AgentRole, tuple[Share, ...]] = Field(default_factory=dict)
     fallbacks: tuple[EndpointSettings, ...] = ()
+    transport: Transport = "live"
     offline: bool = False
 
     @classmethod
@@ -114,6 +119,8 @@ class Cast:
         """How many items to work on at once, so that no slot of these roles waits."""
         shares = [share for role in roles for share in self.access.shares(role)]
         endpoints = {share.endpoint.name: share.endpoint for share in shares}
+        if self.access.transport == "batch":  # what is not at work is in no batch
+            return sum(one.batch.max_requests for one in endpoints.values())
         return sum(
             (ITEMS_PER_EMBEDDED_SLOT if one.embedded else ITEMS_PER_SLOT) * one.max_in_flight
             for one in endpoints.values()
@@ -138,7 +145,13 @@ async def open_cast(
                 if access.offline:
                     completers[name] = OfflineCompleter(endpoint, journal)
                     continue
-                client = await stack.enter_async_context(open_client(endpoint, journal, budget))
+                client: Client | BatchClient
+                if access.transport == "batch":
+                    batches = open_batch_client(endpoint, journal, budget)
+                    client = await stack.enter_async_context(batches)
+                else:
+                    live = open_client(endpoint, journal, budget)
+                    client = await stack.enter_async_context(live)
                 if name in wanted and not spare:
                     await client.check()
                 meter.watch(client.tally)

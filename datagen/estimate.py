@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.step import Built
-from datagen.access import AgentRole, LlmAccess
+from datagen.access import AgentRole, LlmAccess, Transport
 from endpoints.errors import EndpointError
 from endpoints.offline import NotBought
 from endpoints.settings import EndpointSettings, cost_usd
@@ -67,6 +67,8 @@ def estimate_step(
     """Carry a rehearsal over to all rows. Raises NoPilot where it asked nothing."""
     summary: dict[str, Any] = dict(rehearsed.summary)
     pilot_rows = rehearsed.counts["rows_in"]
+    if not roles and pilot_rows:
+        return _for_nothing(step, rows, rehearsed)
     if not summary["calls"] or not pilot_rows:
         raise NoPilot(
             f"the pilot of the step '{step}' asked nothing, so nothing can be told of it: give "
@@ -84,9 +86,16 @@ def estimate_step(
         calls=round(times * summary["calls"]),
         prompt_tokens=round(times * summary["prompt_tokens"]),
         completion_tokens=round(times * summary["completion_tokens"]),
-        cost_usd=times * _cost(summary["by_endpoint"], endpoints),
+        cost_usd=times * _cost(summary["by_endpoint"], endpoints, access.transport),
         minutes=max(rows * row_seconds / slots, row_seconds) / SECONDS_A_MINUTE,
     )
+
+
+def _for_nothing(step: str, rows: int, rehearsed: Built) -> StepEstimate:
+    """A step that asks nobody."""
+    pilot_rows = rehearsed.counts["rows_in"]
+    kept = round(rows / pilot_rows * rehearsed.counts["accepted"])
+    return StepEstimate(step, rows, pilot_rows, kept, 0, 0, 0, 0.0, 0.0)
 
 
 def _endpoints(access: LlmAccess, roles: Sequence[AgentRole]) -> dict[str, EndpointSettings]:
@@ -95,9 +104,12 @@ def _endpoints(access: LlmAccess, roles: Sequence[AgentRole]) -> dict[str, Endpo
 
 
 def _cost(
-    by_endpoint: Mapping[str, Mapping[str, Any]], endpoints: Mapping[str, EndpointSettings]
+    by_endpoint: Mapping[str, Mapping[str, Any]],
+    endpoints: Mapping[str, EndpointSettings],
+    transport: Transport,
 ) -> float:
+    batch = transport == "batch"
     return sum(
-        cost_usd(endpoints[name], part["prompt_tokens"], part["completion_tokens"])
+        cost_usd(endpoints[name], part["prompt_tokens"], part["completion_tokens"], batch=batch)
         for name, part in by_endpoint.items()
     )

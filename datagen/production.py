@@ -12,6 +12,8 @@ from artifacts.progress import Progress
 from datagen.access import AgentRole, Cast, LlmAccess, open_cast
 from datagen.meter import Meter
 from endpoints.collector import rare_collections
+from endpoints.errors import BudgetExceeded
+from endpoints.spending import with_estimate
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -67,7 +69,10 @@ class Production:
         self.meter.on_call = report
         async with open_cast(self.access, self.roles, self.meter) as cast:
             at_once = min(cast.at_once(self.roles), total)
-            await run_in_order(lambda item: work(item, cast), items, at_once, keep, count)
+            try:
+                await run_in_order(lambda item: work(item, cast), items, at_once, keep, count)
+            except BudgetExceeded as error:
+                raise with_estimate(error, use.cost_usd, done, total) from None
 
 
 async def run_in_order(

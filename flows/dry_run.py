@@ -4,11 +4,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from artifacts.progress import ProgressSink, silent
 from artifacts.step import Built, Workspace
-from datagen.access import LlmAccess
+from datagen.access import AgentRole, LlmAccess
 from datagen.consultations import (
     GenerateSettings,
     build_conversations,
@@ -18,8 +19,9 @@ from datagen.consultations import (
     usable_library,
 )
 from datagen.estimate import NoPilot, StepEstimate, estimate_step, rehearse
+from datagen.generators.building import build_generated
+from datagen.generators.catalogue import generator_of
 from datagen.pairing import build_preferences, preference_roles
-from endpoints.settings import EndpointSettings
 from flows.parameters import Changes, Place
 from flows.settings import BuildSettings, llm_access, read_settings
 
@@ -34,7 +36,6 @@ class DryRun:
 
     steps: tuple[StepEstimate, ...]
     budget_usd: float | None
-    endpoints: tuple[EndpointSettings, ...]
 
     @property
     def cost_usd(self) -> float:
@@ -60,40 +61,51 @@ def dry_run(
     it holds too few, and the errors of settings and endpoints.
     """
     settings = read_settings(profile, changes)
-    access = llm_access(settings, place, place.home.absolute())
-    every = _rows(settings.generate, access)
+    every = _rows(settings.generate, _access(settings, place, "conversations"))
     if pilot_rows is not None:
-        _build_all(_first(settings, min(pilot_rows, every)), access, progress, _build_it)
-    talks, pairs = _rehearse_as_many_as_there_are(settings, access, every)
-    times = every / talks.counts["rows_in"]
+        first = _first(settings, min(pilot_rows, every))
+        _build_all(first, place, False, progress, lambda step, build: build())
+    built = _rehearse_as_many_as_there_are(settings, place, every)
+    times = every / built["conversations"].counts["rows_in"]
+    rows = {
+        "conversations": every,
+        "preferences": round(times * built["preferences"].counts["rows_in"]),
+        **{name: generator.rows for name, generator in settings.generators.items()},
+    }
+    roles = _roles(settings)
     steps = (
-        estimate_step("conversations", every, talks, access, conversation_roles(settings.generate)),
-        estimate_step(
-            "preferences",
-            round(times * pairs.counts["rows_in"]),
-            pairs,
-            access,
-            preference_roles(settings.preferences),
-        ),
+        estimate_step(step, rows[step], built[step], _access(settings, place, step), roles[step])
+        for step in built
     )
-    return DryRun(steps, settings.budget_usd, (access.endpoint,))
+    return DryRun(tuple(steps), settings.budget_usd)
+
+
+def _access(settings: BuildSettings, place: Place, step: str) -> LlmAccess:
+    return llm_access(settings, place, place.home.absolute(), step)
+
+
+def _roles(settings: BuildSettings) -> dict[str, tuple[AgentRole, ...]]:
+    return {
+        "conversations": conversation_roles(settings.generate),
+        "preferences": preference_roles(settings.preferences),
+        **{name: generator_of(one).roles for name, one in settings.generators.items()},
+    }
 
 
 def _rehearse_as_many_as_there_are(
-    settings: BuildSettings, access: LlmAccess, every: int
-) -> list[Built]:
+    settings: BuildSettings, place: Place, every: int
+) -> dict[str, Built]:
     """The steps on the most first rows that the journal answers whole, found by bisection."""
-    offline = access.model_copy(update={"offline": True})
 
     def rehearsed(step: str, build: Callable[[], Built]) -> Built:
         return rehearse(step, SUGGESTED_ROWS, build)
 
-    found: list[Built] | None = None
+    found: dict[str, Built] | None = None
     held, most = 0, min(every, MOST_ROWS)
     rows = most
     while held < most:
         try:
-            found = _build_all(_first(settings, rows), offline, silent, rehearsed)
+            found = _build_all(_first(settings, rows), place, True, silent, rehearsed)
             held = rows
         except NoPilot:
             most = rows - 1
@@ -104,14 +116,14 @@ def _rehearse_as_many_as_there_are(
     return found
 
 
-def _build_it(step: str, build: Callable[[], Built]) -> Built:
-    return build()
-
-
 def _first(settings: BuildSettings, rows: int) -> BuildSettings:
-    """The settings for the first rows alone."""
-    few = settings.generate.model_copy(update={"rows": rows})
-    return settings.model_copy(update={"generate": few})
+    """The settings for the first rows of each step alone."""
+    few = {
+        name: one.model_copy(update={"rows": min(rows, one.rows)})
+        for name, one in settings.generators.items()
+    }
+    talks = settings.generate.model_copy(update={"rows": rows})
+    return settings.model_copy(update={"generate": talks, "generators": few})
 
 
 def _rows(settings: GenerateSettings, access: LlmAccess) -> int:
@@ -121,17 +133,30 @@ def _rows(settings: GenerateSettings, access: LlmAccess) -> int:
 
 def _build_all(
     settings: BuildSettings,
-    access: LlmAccess,
+    place: Place,
+    offline: bool,
     progress: ProgressSink,
     do: Callable[[str, Callable[[], Built]], Built],
-) -> list[Built]:
+) -> dict[str, Built]:
+    def access(step: str) -> LlmAccess:
+        return _access(settings, place, step).model_copy(update={"offline": offline})
+
+    made: dict[str, Built] = {}
     with _workspace(progress) as talks:
-        made = do("conversations", lambda: build_conversations(settings.generate, access, talks))
+        made["conversations"] = do(
+            "conversations",
+            partial(build_conversations, settings.generate, access("conversations"), talks),
+        )
         with _workspace(progress, conversations=talks.out) as pairs:
-            paired = do(
-                "preferences", lambda: build_preferences(settings.preferences, access, pairs)
+            made["preferences"] = do(
+                "preferences",
+                partial(build_preferences, settings.preferences, access("preferences"), pairs),
             )
-    return [made, paired]
+        for name, generator in settings.generators.items():
+            with _workspace(progress, conversations=talks.out) as rows:
+                build = partial(build_generated, generator, access(name), rows)
+                made[name] = do(name, build)
+    return made
 
 
 @contextmanager

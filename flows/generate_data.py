@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from datagen.access import LlmAccess
 from evaluation.generation import generation_report_settings
 from flows.parameters import Changes, Place
 from flows.result import FlowResult
@@ -63,11 +64,13 @@ def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[
 
 
 def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepReport]:
-    access = llm_access(settings, place, home)
-    talks = generate_conversations(settings.generate, access, home)
-    pairs = generate_preferences(settings.preferences, access, talks.ref, home)
+    def access(step: str) -> LlmAccess:
+        return llm_access(settings, place, home, step)
+
+    talks = generate_conversations(settings.generate, access("conversations"), home)
+    pairs = generate_preferences(settings.preferences, access("preferences"), talks.ref, home)
     rows = [
-        generate_rows(name, generator, access, talks.ref, home)
+        generate_rows(name, generator, access(name), talks.ref, home)
         for name, generator in settings.generators.items()
     ]
     return [talks, pairs, *rows]

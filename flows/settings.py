@@ -1,9 +1,9 @@
 """All settings of a build in one model, and how a profile and changes to it become one."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from datagen.access import AgentRole, LlmAccess, RoleChoice
 from datagen.consultations import GenerateSettings
@@ -31,17 +31,19 @@ class BuildSettings(Frozen):
     """What is generated, how it is checked, which student is trained by which stages.
 
     `endpoint` fills every role; `roles` names others for some (`judge: big-model`, or several
-    with weights), `fallbacks` those that step in where one is down. `generators` make rows beside
-    the conversations. `stages` run in their order; a generator's or a stage's name is its kind
-    unless it says `kind: …` or `stage: …` itself. `overlap_evaluation`: evaluate
-    one model while the next is trained (not on one GPU). `report_language`: the language of the
-    reports' own words. `human_talk`: a CSV or JSONL file of talks that people had, which the
-    generation report lays beside the generated ones.
+    with weights), `fallbacks` those that step in where one is down. `batch_steps`: steps of
+    generation that ask by the Batch API (conversations, preferences, generators by name).
+    `generators` make rows beside the conversations. `stages` run in their order; a generator's or
+    a stage's name is its kind unless it says `kind: …` or `stage: …` itself.
+    `overlap_evaluation`: evaluate one model while the next is trained (not on one GPU).
+    `report_language`: the language of the reports' own words. `human_talk`: a CSV or JSONL file
+    of talks that people had, which the generation report lays beside the generated ones.
     """
 
     endpoint: str = "embedded"
     roles: dict[AgentRole, RoleChoice] = Field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()
+    batch_steps: tuple[str, ...] = ()
     budget_usd: float | None = Field(None, ge=0.0)
     generate: GenerateSettings = GenerateSettings()
     preferences: PreferenceSettings = PreferenceSettings()
@@ -53,6 +55,13 @@ class BuildSettings(Frozen):
     report_language: Language = "en"
     human_talk: Path | None = None
     overlap_evaluation: bool = False
+
+    @model_validator(mode="after")
+    def _batches_are_of_steps(self) -> Self:
+        steps = ("conversations", "preferences", *self.generators)
+        if strangers := [name for name in self.batch_steps if name not in steps]:
+            raise ValueError(f"batch_steps names {strangers}; there are {list(steps)}")
+        return self
 
 
 def read_settings(profile: str, changes: Changes) -> BuildSettings:
@@ -79,15 +88,21 @@ def read_settings(profile: str, changes: Changes) -> BuildSettings:
         raise explain(error, BuildSettings, f"profile {profile!r} with its changes") from error
 
 
-def llm_access(settings: BuildSettings, place: Place, home: Path) -> LlmAccess:
-    """The endpoints that the settings name. Raises ConfigurationError where there is no such."""
-    return LlmAccess.of(
+def llm_access(settings: BuildSettings, place: Place, home: Path, step: str = "") -> LlmAccess:
+    """The endpoints that the settings name, as a step asks them.
+
+    Raises ConfigurationError where there is no such endpoint.
+    """
+    access = LlmAccess.of(
         settings.endpoint,
         place.endpoints_file,
         home / "journal.sqlite",
         settings.budget_usd,
         settings.roles,
         settings.fallbacks,
+    )
+    return access.model_copy(
+        update={"transport": "batch" if step in settings.batch_steps else "live"}
     )
 
 

@@ -356,3 +356,37 @@ def test_one_more_row_buys_exactly_its_own_requests(access, workspace):
     assert bought == built.summary["calls"] - built.summary["from_journal"] > 0
     (added,) = set(new) - set(old)
     assert bought <= len(Conversation.model_validate_json(added).messages)
+
+
+def test_a_run_that_meets_its_cap_says_what_the_rest_would_cost(access, workspace):
+    prices = Prices(
+        input_usd_per_million_tokens=1.0, output_usd_per_million_tokens=1.0, as_of="2026-11-01"
+    )
+    with FakeLLM(ScriptPlayer()) as server:
+        rich = access(server.base_url, free=False, prices=prices, max_in_flight=1)
+        poor = rich.model_copy(update={"budget_usd": 0.02})
+        with pytest.raises(BudgetExceeded, match=r"of 12 rows are finished.*would cost about") as c:
+            build_conversations(SMALL, poor, workspace())
+        built = build_conversations(SMALL, rich, workspace())
+    # Talks differ in length, and a talk that was begun is counted with those that are done.
+    rest = c.value.remaining_usd_estimate
+    assert rest == pytest.approx(built.cost_usd - c.value.spent_usd, rel=0.6)
+
+
+def test_a_step_may_ask_by_batches_and_makes_the_same_talks(access, workspace):
+    live, batched = workspace("live"), workspace("batched")
+    quick = {"poll_seconds": 0.01, "quiet_seconds": 0.05}
+    with FakeLLM(ScriptPlayer()) as server:
+        build_conversations(SMALL, access(server.base_url), live)
+        asked = access(server.base_url, batch=quick, max_in_flight=1)
+        asked = asked.model_copy(
+            update={"journal": batched.out / "../other.sqlite", "transport": "batch"}
+        )
+        before = len(server.requests)
+        built = build_conversations(SMALL, asked, batched)
+        assert len(server.requests) == before  # all went as lines of files
+        # All talks go side by side: a batch a turn, not a batch a request.
+        assert 4 <= len(server.batches.batches) <= 12
+    assert built.summary["made"] == 12
+    for name in FILES:
+        assert (live.out / name).read_bytes() == (batched.out / name).read_bytes()
