@@ -1,6 +1,7 @@
 """A rule-based rubric for one turn of a doctor who is taking a history.
 
-It sees plain values: the talk so far, the candidate, and what of the case can be asked.
+It sees plain values: the talk so far, the candidate, and what of the case can be asked. What
+the criteria are called, weigh and mean stands in `rubrics/doctor_turn.yaml`.
 Rules see form and topic; whether the turn is wise is for judges who understand it.
 """
 
@@ -11,12 +12,15 @@ from typing import Annotated
 from pydantic import Field
 
 from judging.claims import first_claimed, first_urged, statements
+from judging.errors import RubricError
 from judging.rubric import Criterion, Judgement, Score
+from judging.rubric_files import read_rubric
 from judging.speech import PATIENTS_SPEECH, find_outside_words
 from judging.wording import count_questions, ends_properly, first_mention, similarity
 from validation.schemas import Frozen, Language, Message, NonBlank
 from validation.text import han_share, latin_share, repeated_share, width
 
+RUBRIC_NAME = "doctor_turn"
 REPEATED = 0.8
 MIN_WIDTH = 12
 GOOD_WIDTH = 220
@@ -159,30 +163,42 @@ def whole_sentence(turn: DoctorTurn) -> Verdict | None:
     return (1.0, "") if ends_properly(turn.candidate) else (0.0, "breaks off")
 
 
-RUBRIC: tuple[tuple[float, Rule], ...] = (
-    (2.0, right_language),
-    (2.0, one_question),
-    (3.0, new_topic),
-    (3.0, acts),
-    (2.0, no_repetition),
-    (2.0, stays_doctor),
-    (2.0, no_invented_finding),
-    (1.0, no_early_diagnosis),
-    (1.0, good_length),
-    (1.0, whole_sentence),
+RULES: tuple[Rule, ...] = (
+    right_language,
+    one_question,
+    new_topic,
+    acts,
+    no_repetition,
+    stays_doctor,
+    no_invented_finding,
+    no_early_diagnosis,
+    good_length,
+    whole_sentence,
 )
 
 
+def doctor_turn_rules() -> tuple[tuple[Criterion, Rule], ...]:
+    """The rubric's criteria that rules score, each with its rule, in the rubric's order.
+
+    Raises RubricError where the file and the rules do not name the same.
+    """
+    criteria = read_rubric(RUBRIC_NAME).graded_by("rule")
+    by_name = {rule.__name__: rule for rule in RULES}
+    if (named := {criterion.name for criterion in criteria}) != set(by_name):
+        raise RubricError(
+            f"the rubric '{RUBRIC_NAME}' and the rules of judging/doctor_turn.py differ in "
+            f"{sorted(named ^ set(by_name))}: every criterion with `grader: rule` needs its rule"
+        )
+    return tuple((criterion, by_name[criterion.name]) for criterion in criteria)
+
+
 def judge_doctor_turn(turn: DoctorTurn) -> Judgement:
-    """Score a candidate by every criterion of `RUBRIC` that applies to its place in the talk."""
+    """Score a candidate by every rule that applies to its place in the talk."""
     scores = []
-    for weight, rule in RUBRIC:
+    for criterion, rule in doctor_turn_rules():
         verdict = rule(turn)
-        if verdict is None:
-            continue
-        describes = (rule.__doc__ or rule.__name__).strip()
-        criterion = Criterion(name=rule.__name__, weight=weight, describes=describes)
-        scores.append(Score(criterion=criterion, value=verdict[0], reason=verdict[1]))
+        if verdict is not None:
+            scores.append(Score(criterion=criterion, value=verdict[0], reason=verdict[1]))
     return Judgement(scores=tuple(scores))
 
 

@@ -20,7 +20,7 @@ from evaluation.wording import (
     seconds_text,
     sentence,
 )
-from judging.doctor_turn import RUBRIC
+from judging.doctor_turn import RULES
 from tests.evaluation import factory
 from validation.reading import TELLING_ORDER
 
@@ -85,7 +85,7 @@ def test_a_negative_margin_and_its_range_have_minus_signs():
 
 
 def test_every_fault_that_rows_can_have_has_words_in_both_languages():
-    told = set(TELLING_ORDER) | {rule.__name__ for _, rule in RUBRIC}
+    told = set(TELLING_ORDER) | {rule.__name__ for rule in RULES}
     told |= {f"endpoint_{name}" for name in get_args(FaultName)}
     told |= {"bad_encoding", "email", "url", "phone_number"}
     for path in (*ROOT.glob("validation/*.py"), *ROOT.glob("datagen/*.py")):

@@ -1,6 +1,6 @@
 import pytest
 
-from judging.doctor_turn import RUBRIC, DoctorTurn, Topic, judge_doctor_turn
+from judging.doctor_turn import DoctorTurn, Topic, judge_doctor_turn
 from validation.schemas import Message
 
 EN = {
@@ -116,7 +116,3 @@ def test_the_last_turn_does_not_act_by_denying_the_action_or_by_a_condition(lang
 
 def test_several_questions_at_once_lose_half():
     assert value(judged("en", "Any fever? Any rash?"), "one_question") == 0.5
-
-
-def test_every_criterion_of_the_rubric_is_described():
-    assert all(rule.__doc__ for _, rule in RUBRIC)
