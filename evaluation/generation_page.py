@@ -183,31 +183,85 @@ def _faults(lines: Sequence[FaultLine], words: Words) -> list[Row]:
 
 
 def pair_section(numbers: GenerationNumbers, words: Words) -> Row:
-    """Preference pairs: what is wrong with the rejected ones, and what judges say."""
+    """Preference pairs: what is wrong with the rejected ones, and how far judges can be trusted."""
     summary = numbers.preferences
     fault_types = summary.get("fault_types")
     bars = _bars(fault_types, words) if isinstance(fault_types, dict) else []
-    return {"pairs": bars, "pair_figures": _pair_figures(summary, words)}
+    found = _at(summary, "judges.errors_found")
+    return {
+        "pairs": bars,
+        "pair_figures": _pair_figures(summary, words),
+        "detection": _detection(found, words) if isinstance(found, Mapping) else [],
+        "judges": _judges(_at(summary, "judges.by_judge"), words),
+    }
 
 
 def _pair_figures(summary: Mapping[str, Any], words: Words) -> list[Row]:
-    """Rows of numbers of the step's summary that the page has words for."""
+    """The figures of the step's summary that the page has words for, where they have data."""
     rows = []
-    for key, name in words["pairs"]["figures"].items():
-        value: Any = summary
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is not None:
-            rows.append({"name": name, "value": _told(value)})
+    for key, (name, note) in words["pairs"]["figures"].items():
+        value = _at(summary, key)
+        if value is not None and value != {}:
+            rows.append({"name": name, "note": note, "value": _told(value, words)})
     return rows
 
 
-def _told(value: Any) -> str:
+def _detection(found: Mapping[str, Any], words: Words) -> list[Row]:
+    """Precision and recall of the judges for each typed error that is known to be there."""
+    none = words["none"]
+    return [
+        {
+            "name": words["pairs"]["overall"] if name == "overall" else fault_name(name, words),
+            "cells": [
+                none if part.get(figure) is None else _told(part[figure], words)
+                for figure in ("precision", "recall")
+            ],
+        }
+        for name, part in found.items()
+        if name != "none_named" and isinstance(part, Mapping)
+    ]
+
+
+def _judges(by_judge: Any, words: Words) -> list[Row]:
+    if not isinstance(by_judge, Mapping):
+        return []
+    keys = ("flip_rate", "first_preferred", "length_bias.longer_preferred")
+    return [
+        {
+            "name": judge,
+            "cells": [
+                words["none"] if (value := _at(own, key)) is None else _told(value, words)
+                for key in keys
+            ],
+        }
+        for judge, own in by_judge.items()
+    ]
+
+
+def _at(summary: Mapping[str, Any], key: str) -> Any:
+    """The value at a dotted key; None where it is not there."""
+    value: Any = summary
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _told(value: Any, words: Words) -> str:
+    """A figure with its interval and what it rests on, counts by name, or a plain number."""
+    if isinstance(value, Mapping) and "value" in value:
+        text = f"{value['value']:.2f}"
+        interval = value.get("interval")
+        if interval:
+            text += f" ({interval[0]:.2f}–{interval[1]:.2f})"
+        count = value.get("of", value.get("units"))
+        return f"{text}, n\u00a0=\u00a0{count:,}" if count is not None else text
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_told(inner)}" for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return "–".join(_told(inner) for inner in value)
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+        return ", ".join(f"{_named(n, words)} {_told(inner, words)}" for n, inner in value.items())
+    return f"{value:.2f}" if isinstance(value, float) else _named(value, words)
+
+
+def _named(name: Any, words: Words) -> str:
+    return str(words["pairs"]["names"].get(name, name))
 
 
 def _bars(counts: Mapping[str, Any], words: Words) -> list[Row]:

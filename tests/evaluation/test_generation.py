@@ -4,8 +4,12 @@ import pytest
 
 from evaluation.coverage import age_band, coverage_of, read_case_facts
 from evaluation.errors import MissingInput, NotEnoughData
-from evaluation.generation import build_generation_report, generation_report_settings
-from evaluation.generation_page import read_generation_words
+from evaluation.generation import (
+    GenerationNumbers,
+    build_generation_report,
+    generation_report_settings,
+)
+from evaluation.generation_page import pair_section, read_generation_words
 from evaluation.human_talk import read_human_talk
 from tests.evaluation import factory
 from tests.evaluation.test_report import Reader
@@ -200,3 +204,46 @@ def test_the_real_human_talk_can_be_read():
     reading = read_human_talk(path)
     assert len(reading.talks) + len(reading.unusable) == 100
     assert len(reading.talks) > 80
+
+
+JUDGED = {
+    "fault_types": {"wrong_dose": 4, "missed_red_flag": 2},
+    "conversations": 9,
+    "ties": {"kept": 0, "dropped": 3},
+    "verified": {"rule": 4, "judge": 2},
+    "judges": {
+        "comparisons": 40,
+        "flip_rate": {"value": 0.125, "interval": [0.055, 0.261], "of": 40},
+        "agreement": {
+            "verdicts_kappa": {"value": 0.61, "units": 20, "interval": [0.3, 0.9]},
+            "verdicts_alpha": None,
+        },
+        "errors_found": {
+            "overall": {
+                "precision": {"value": 0.9, "interval": [0.6, 0.98], "of": 10},
+                "recall": {"value": 0.75, "interval": [0.4, 0.93], "of": 12},
+            },
+            "wrong_dose": {"precision": None, "recall": {"value": 1.0, "of": 4}},
+            "none_named": {"value": 0.1, "interval": [0.0, 0.2], "of": 10},
+        },
+        "by_judge": {"big <judge>": {"flip_rate": {"value": 0.2, "of": 20}, "length_bias": None}},
+    },
+}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_judges_say_is_told_with_intervals_and_absent_figures_are_left_out(language):
+    words = read_generation_words(language)
+    shown = pair_section(GenerationNumbers.model_construct(preferences=JUDGED), words)
+    figures = {row["name"]: row["value"] for row in shown["pair_figures"]}
+    names = words["pairs"]["figures"]
+    assert figures[names["judges.flip_rate"][0]] == "0.12 (0.06–0.26), n\u00a0=\u00a040"
+    assert figures[names["judges.agreement.verdicts_kappa"][0]].startswith("0.61 (0.30–0.90)")
+    assert names["judges.agreement.verdicts_alpha"][0] not in figures
+    assert [row["cells"] for row in shown["detection"]] == [
+        ["0.90 (0.60–0.98), n\u00a0=\u00a010", "0.75 (0.40–0.93), n\u00a0=\u00a012"],
+        ["–", "1.00, n\u00a0=\u00a04"],
+    ]
+    (judge,) = shown["judges"]
+    assert judge["cells"] == ["0.20, n\u00a0=\u00a020", "–", "–"]
+    assert [row["count"] for row in shown["pairs"]] == [4, 2]
