@@ -6,8 +6,9 @@ and its files are compared byte by byte with those of a run that was left alone.
 of 512 cases are made, and again with one case changed, one prompt file changed, and one row
 more: only requests of which the text is new may be bought. `--quick`: four kills, 64 cases.
 
-A request that is under way when the process dies has no answer that anybody could keep, so it
-is sent again; how many these were is told beside the figure.
+A request that is under way when the process dies is sent again: its answer reached nobody who
+could keep it. How many these were, and how many of them the server had answered in the very
+moment before, is told beside the figure.
 """
 
 import random
@@ -43,7 +44,10 @@ WAIT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Kill:
-    """What one kill, and the same command after it, came to."""
+    """What one kill, and the same command after it, came to.
+
+    `answered_twice`: requests under way that the server had answered when the process died.
+    """
 
     stored: int
     under_way: int
@@ -202,7 +206,7 @@ def measure(quick: bool) -> Measurement:
         "talks_lost": sum(one.lost for one in killed),
         "talks_duplicated": sum(one.duplicated for one in killed),
         "under_way_when_killed": [one.under_way for one in killed],
-        "answered_twice_of_those_under_way": [one.answered_twice for one in killed],
+        "of_these_answered_but_not_yet_stored": [one.answered_twice for one in killed],
         "stored_when_killed": [one.stored for one in killed],
         "changes": {
             one.name: {"bought": one.bought, "expected": one.expected, "again": one.again}
@@ -212,7 +216,7 @@ def measure(quick: bool) -> Measurement:
     return Measurement(
         name="generation_crash",
         figure=figure,
-        unit="kills or changes that bought again, lost or doubled anything",
+        unit="kills or changes that bought what was stored again, or lost or doubled a talk",
         target="0",
         holds=figure == 0,
         measured=told,
