@@ -23,7 +23,7 @@ from datagen.personas import FILE as PERSONAS_FILE
 from datagen.personas import draw_persona
 from datagen.production import Production
 from datagen.prompting import Style
-from datagen.scripted import scripted_consultation, worked_example
+from datagen.scripted import scripted_consultation, worked_examples
 from datagen.simulation import Ask, TalkSettings, simulate
 from datagen.speaking import Speaker
 from validation.schemas import Conversation, Frozen, Language, Quarantined
@@ -80,14 +80,13 @@ def build_conversations(
     library = usable_library(settings, access)
     cases = choose_cases(library, settings)
     write_lines(workspace.out / CASES, cases)
-    control = (with_faults(scripted_consultation(c), c, settings.checks) for c in cases)
-    write_lines(workspace.out / SCRIPTED, control)
     outturn, faults, clean = Outturn(), Counter[str](), 0
     roles = conversation_roles(settings)
     work = Production(access, roles, "conversations", workspace.progress)
     with (
         LineWriter(workspace.out / CONVERSATIONS) as talks,
         LineWriter(workspace.out / FAILED) as failed,
+        LineWriter(workspace.out / SCRIPTED) as scripted,
     ):
 
         def keep(made: Conversation | Quarantined) -> None:
@@ -102,7 +101,10 @@ def build_conversations(
             clean += not made.faults
 
         total = sum(talks_per_case(cases, settings).values())
-        work.run(talks_to_make(cases, library, settings), total, partial(_talk, settings), keep)
+        talks_asked = talks_to_make(cases, library, settings)
+        control = (with_faults(scripted_consultation(c), c, settings.checks) for c in cases)
+        written = map(scripted.write, control)
+        work.run(talks_asked, total, partial(_talk, settings), keep, meanwhile=written)
     return outturn.built(
         work.meter,
         {"faults": dict(sorted(faults.items())), "without_faults": clean, "cases": len(cases)},
@@ -120,10 +122,10 @@ def talks_to_make(
     cases: Sequence[Case], library: Sequence[Case], settings: GenerateSettings
 ) -> Iterator[Ask]:
     """Every talk, in the order of cases and samples."""
-    questions = settings.talk.doctor_turns - 1
+    examples = worked_examples(library, settings.talk.doctor_turns - 1)
     numbers = talks_per_case(cases, settings)
     for case in cases:
-        example = worked_example(case, library, questions)
+        example = examples[case.case_id]
         for index in range(numbers[case.case_id]):
             persona = draw_persona(case.case_id, index, settings.talk.seed)
             yield Ask(case=case, persona=persona, sample_index=index, example=example)

@@ -4,6 +4,7 @@ Memory holds what is being worked on and what waits for an earlier item, never a
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -38,14 +39,18 @@ class Production:
         total: int,
         work: Callable[[ItemT, Cast], Awaitable[ResultT]],
         keep: Callable[[ResultT], None],
+        meanwhile: Iterable[object] = (),
     ) -> None:
         """Do the work of every item; `keep` gets the results in the items' order.
 
+        `meanwhile`: what needs no endpoint, gone through step by step while they answer.
         Raises the endpoint errors that end a run.
         """
         if total:
             with rare_collections():
-                asyncio.run(self._run(items, total, work, keep))
+                asyncio.run(self._run(items, total, work, keep, meanwhile))
+        else:
+            deque(meanwhile, maxlen=0)
 
     async def _run(
         self,
@@ -53,6 +58,7 @@ class Production:
         total: int,
         work: Callable[[ItemT, Cast], Awaitable[ResultT]],
         keep: Callable[[ResultT], None],
+        meanwhile: Iterable[object],
     ) -> None:
         done = 0
         use = self.meter.total
@@ -69,10 +75,20 @@ class Production:
         self.meter.on_call = report
         async with open_cast(self.access, self.roles, self.meter) as cast:
             at_once = min(cast.at_once(self.roles), total)
+            aside = asyncio.create_task(_go_through(meanwhile))
             try:
                 await run_in_order(lambda item: work(item, cast), items, at_once, keep, count)
+                await aside
             except BudgetExceeded as error:
                 raise with_estimate(error, use.cost_usd, done, total) from None
+            finally:
+                aside.cancel()
+
+
+async def _go_through(steps: Iterable[object]) -> None:
+    """Take step after step, and let others work between them."""
+    for _ in steps:
+        await asyncio.sleep(0)
 
 
 async def run_in_order(

@@ -59,6 +59,20 @@ def worked_example(
     The shortest one, so that prompts stay short and nearly all share one beginning, which
     servers keep in their prompt cache. Empty where the library holds no other case.
     """
-    others = [c for c in library if c.language == case.language and c.case_id != case.case_id]
-    scripts = [script(c, questions) for c in sorted(others, key=lambda c: c.case_id)]
-    return min(scripts, key=lambda s: sum(len(line.content) for line in s), default=())
+    others = [c for c in library if c.case_id != case.case_id]
+    return worked_examples([case, *others], questions)[case.case_id]
+
+
+def worked_examples(
+    library: Sequence[Case], questions: int | None = None
+) -> dict[str, tuple[Line, ...]]:
+    """The worked example of every case of a library, by case_id."""
+    examples: dict[str, tuple[Line, ...]] = {}
+    for language in {case.language for case in library}:
+        cases = sorted((c for c in library if c.language == language), key=lambda c: c.case_id)
+        scripts = {case.case_id: script(case, questions) for case in cases}
+        shortest = sorted(scripts, key=lambda i: sum(len(line.content) for line in scripts[i]))
+        for case_id in scripts:
+            another = next((i for i in shortest[:2] if i != case_id), None)
+            examples[case_id] = scripts[another] if another else ()
+    return examples

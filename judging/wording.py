@@ -39,7 +39,8 @@ def plain_text(text: str) -> str:
     return normalised(text).replace("’", "'").replace("‘", "'")
 
 
-@lru_cache(maxsize=8192)
+# A library of 130 cases has about 5,000 phrases; compiling one takes a tenth of a millisecond.
+@lru_cache(maxsize=1 << 15)
 def _pattern(phrase: str) -> re.Pattern[str]:
     plain = plain_text(phrase)
     before = WORD_START if plain[:1].isascii() else ""

@@ -1,7 +1,13 @@
 import pytest
 
 from datagen.conversation_checks import TalkCheckSettings, check_talk
-from datagen.scripted import scripted_consultation, scripted_messages, worked_example
+from datagen.scripted import (
+    script,
+    scripted_consultation,
+    scripted_messages,
+    worked_example,
+    worked_examples,
+)
 from tests.datagen.conftest import LIBRARY
 
 
@@ -30,3 +36,14 @@ def test_the_scripted_talk_asks_for_every_fact_and_ends_with_the_advice():
     messages = scripted_messages(case)
     assert len(messages) == 2 * len(case.facts) + 2
     assert messages[-1].content == case.disposition.advice
+
+
+@pytest.mark.parametrize("questions", [None, 0, 3])
+def test_the_examples_of_a_library_are_those_of_its_cases(questions):
+    examples = worked_examples(LIBRARY, questions)
+    assert set(examples) == {case.case_id for case in LIBRARY}
+    for case in LIBRARY:
+        others = [c for c in LIBRARY if c.language == case.language and c != case]
+        scripts = [script(c, questions) for c in sorted(others, key=lambda c: c.case_id)]
+        shortest = min(scripts, key=lambda s: sum(len(line.content) for line in s))
+        assert examples[case.case_id] == shortest
