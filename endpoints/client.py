@@ -207,7 +207,8 @@ class Client:
 
     def _pause_seconds(self, purchase: Purchase, failed: AttemptFailed) -> float:
         if not failed.retry_after_seconds:
-            return backoff_seconds(purchase.met.total() or 1, self._dice)
+            failures = purchase.met.total() or 1
+            return backoff_seconds(failures, self._dice, failed.overloaded)
         # Where the endpoint is overloaded, all wait for it in the queue.
         return 0.0 if failed.overloaded else failed.retry_after_seconds
 

@@ -8,9 +8,12 @@ from typing import Protocol
 
 from endpoints.errors import FaultName
 
-DECREASE = 0.5
-# Back from half to full within about eight rounds of answers, however high the limit.
+# The factors of CUBIC (RFC 9438): less is given up than by halving, and won back soon.
+DECREASE = 0.7
+# A round is as many answers as the limit: back from half to full within about eight of them.
 INCREASE_SHARE = 1 / 16
+# From here on, beside the limit that was last too high, growth begins anew with one a round.
+CAREFUL_SHARE = 0.9
 # Refusals that chance strews in are borne; a share above this is the endpoint's own wish.
 TOLERATED_SHARE = 0.2
 SHARE_AFTER_DECREASE = TOLERATED_SHARE / 2
@@ -52,7 +55,8 @@ class AdaptiveLimit:
     about as many as run at once), not a single one: where 9 % of all answers were refusals
     that had nothing to do with the load, halving at each of them left 20 of 256 slots in use.
     A burst counts once: only a request that was sent after the last decrease may lower the
-    limit again.
+    limit again. Near the limit that was last too high it grows by one a round, then by twice
+    as many in each further round.
     """
 
     def __init__(self, most: int, clock: Clock) -> None:
@@ -63,6 +67,8 @@ class AdaptiveLimit:
         self._resume_at = -math.inf
         self._epoch = 0
         self._refused_share = 0.0
+        self._too_high = math.inf
+        self._careful_rounds = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> int:
@@ -88,18 +94,24 @@ class AdaptiveLimit:
         self._wake()
 
     def succeeded(self) -> None:
-        """An answer came: room for a little more."""
+        """An answer came: room for a little more, where the room there is was used."""
         self._remember(0.0)
+        if 2 * self.in_flight < self.limit:
+            return
         step = max(1.0, self._most * INCREASE_SHARE)
+        if self.limit >= CAREFUL_SHARE * self._too_high:
+            step = min(step, 2.0**self._careful_rounds)
+            self._careful_rounds += 1 / self.limit
         self.limit = min(float(self._most), self.limit + step / self.limit)
 
     def overloaded(self, epoch: int, retry_after_seconds: float | None = None) -> None:
-        """The endpoint refused: halve the limit where it does so often; wait as long as it asks."""
+        """The endpoint refused: lower the limit where it does so often; wait as long as it asks."""
         if epoch == self._epoch:
             self._remember(1.0)
             if self._refused_share > TOLERATED_SHARE:
                 self._epoch += 1
                 self._refused_share = SHARE_AFTER_DECREASE
+                self._too_high, self._careful_rounds = self.limit, 0.0
                 self.limit = max(1.0, self.limit * DECREASE)
         if retry_after_seconds:
             self._resume_at = max(self._resume_at, self._clock.now() + retry_after_seconds)

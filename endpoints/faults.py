@@ -12,6 +12,8 @@ from endpoints.errors import FaultName
 
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_MOST_SECONDS = 30.0
+# Where the endpoint wants less, the number in flight is what goes down.
+BACKOFF_OVERLOADED_MOST_SECONDS = 4.0
 RETRY_AFTER_MOST_SECONDS = 600.0
 
 
@@ -129,12 +131,15 @@ def name_answer(text: str, finish_reason: str, refusal: str) -> FaultName | None
     return None if text.strip() else "empty"
 
 
-def backoff_seconds(failures: int, dice: random.Random) -> float:
-    """Wait before the next attempt: full jitter, doubling from 0.5 s, at most 30 s.
+def backoff_seconds(failures: int, dice: random.Random, overloaded: bool = False) -> float:
+    """Wait before the next attempt: full jitter, doubling from 0.5 s.
+
+    At most 30 s; 4 s where the endpoint is `overloaded`.
 
     Source: Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015.
     """
-    most = min(BACKOFF_MOST_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(failures - 1, 16))
+    bound = BACKOFF_OVERLOADED_MOST_SECONDS if overloaded else BACKOFF_MOST_SECONDS
+    most = min(bound, BACKOFF_BASE_SECONDS * 2 ** min(failures - 1, 16))
     return dice.uniform(0.0, most)
 
 

@@ -78,6 +78,7 @@ class Behaviour:
     reply: Callable[[Body], str]
     latency_seconds: float = 0.0
     slots: int = 4096
+    refuse_when_full: bool = False
     models: tuple[str, ...] = ("fake",)
     aliases: tuple[str, ...] = ()
     key: str | None = None
@@ -98,6 +99,7 @@ class Busy:
         self.slots = asyncio.Semaphore(slots)
         self.now = 0
         self.most = 0
+        self.refused = 0
 
     async def __aenter__(self) -> None:
         await self.slots.acquire()
@@ -133,6 +135,9 @@ def make_app(behaviour: Behaviour, seen: list[Seen], busy: Busy) -> web.Applicat
         if refusal := _unauthorised(request, behaviour) or _unknown(body, behaviour):
             return refusal
         fault = next(behaviour.faults, None)
+        if behaviour.refuse_when_full and busy.slots.locked():
+            busy.refused += 1
+            fault = "rate_limit"
         if early := _early_fault(request, behaviour, fault):
             return early
         async with busy:
@@ -267,6 +272,7 @@ class FakeLLM:
         reply: Callable[[Body], str] = default_reply,
         latency_seconds: float = 0.0,
         slots: int = 4096,
+        refuse_when_full: bool = False,
         models: Iterable[str] = ("fake",),
         aliases: Iterable[str] = (),
         key: str | None = None,
@@ -280,6 +286,7 @@ class FakeLLM:
             reply=reply,
             latency_seconds=latency_seconds,
             slots=slots,
+            refuse_when_full=refuse_when_full,
             models=tuple(models),
             aliases=tuple(aliases),
             key=key,

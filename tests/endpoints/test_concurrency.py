@@ -1,6 +1,8 @@
 import asyncio
 import random
 
+import pytest
+
 from endpoints.concurrency import AdaptiveLimit, Breaker
 from tests.endpoints.fake_endpoint import SkippingClock
 
@@ -27,28 +29,46 @@ def test_no_more_run_at_once_than_the_limit_and_first_come_is_first_served():
     assert order == list(range(50))
 
 
-def test_a_burst_of_refusals_halves_the_limit_once_and_answers_raise_it_again():
+def test_a_burst_of_refusals_lowers_the_limit_once_and_answers_raise_it_again():
     async def run():
         limit = AdaptiveLimit(64, SkippingClock())
-        epochs = [await limit.acquire() for _ in range(64)]
-        for epoch in epochs:
-            limit.overloaded(epoch)
-            limit.release()
-        halved = limit.limit
-        epochs = [await limit.acquire() for _ in range(32)]
-        for epoch in epochs:
-            limit.overloaded(epoch)
-            limit.release()
-        quartered = limit.limit
+        lowered = []
+        for _ in range(2):
+            epochs = [await limit.acquire() for _ in range(int(limit.limit))]
+            for epoch in epochs:
+                limit.overloaded(epoch)
+                limit.release()
+            lowered.append(limit.limit)
         answers = 0
+        for _ in range(int(limit.limit)):
+            await limit.acquire()
         while limit.limit < 64:
             limit.succeeded()
             answers += 1
-        return halved, quartered, answers
+            while limit.in_flight < int(limit.limit):
+                await limit.acquire()
+        return lowered, answers
 
-    halved, quartered, answers = asyncio.run(run())
-    assert (halved, quartered) == (32, 16)
+    lowered, answers = asyncio.run(run())
+    assert lowered == pytest.approx([64 * 0.7, 64 * 0.7 * 0.7])
     assert answers < 64 * 16
+
+
+def test_a_limit_of_which_nobody_makes_use_does_not_grow():
+    async def run():
+        limit = AdaptiveLimit(64, SkippingClock())
+        for epoch in [await limit.acquire() for _ in range(64)]:
+            limit.overloaded(epoch)
+            limit.release()
+        before = limit.limit
+        for _ in range(500):
+            await limit.acquire()
+            limit.succeeded()
+            limit.release()
+        return before, limit.limit
+
+    before, after = asyncio.run(run())
+    assert after == before < 64
 
 
 def test_refusals_that_chance_strews_in_leave_the_limit_as_it_is():
@@ -70,16 +90,39 @@ def test_refusals_that_chance_strews_in_leave_the_limit_as_it_is():
 def test_an_endpoint_that_refuses_half_of_all_soon_gets_a_fraction():
     async def run():
         limit = AdaptiveLimit(256, SkippingClock())
-        for number in range(400):
-            epoch = await limit.acquire()
-            if number % 2:
-                limit.overloaded(epoch)
-            else:
-                limit.succeeded()
-            limit.release()
+        for _ in range(20):
+            for number, epoch in enumerate(
+                [await limit.acquire() for _ in range(int(limit.limit))]
+            ):
+                if number % 2:
+                    limit.overloaded(epoch)
+                else:
+                    limit.succeeded()
+            while limit.in_flight:
+                limit.release()
         return limit.limit
 
     assert asyncio.run(run()) < 64
+
+
+@pytest.mark.parametrize("room", [8, 60, 200])
+def test_the_limit_settles_near_what_the_endpoint_takes(room):
+    async def run():
+        limit, used = AdaptiveLimit(256, SkippingClock()), []
+        for _ in range(300):
+            epochs = [await limit.acquire() for _ in range(int(limit.limit))]
+            for epoch in epochs[room:]:
+                limit.overloaded(epoch)
+            for _ in epochs[:room]:
+                limit.succeeded()
+            while limit.in_flight:
+                limit.release()
+            used.append(min(room, len(epochs)))
+        return sum(used) / len(used), len(epochs)
+
+    used, last = asyncio.run(run())
+    assert used > 0.8 * room
+    assert last < 2 * room
 
 
 def test_the_limit_never_falls_below_one():
