@@ -18,6 +18,7 @@ SCRIPTED = "scripted.jsonl"
 PREFERENCES = "preferences.jsonl"
 PASSAGES = "passages.jsonl"
 PROBLEMS = "problems.jsonl"
+JUDGEMENTS = "judgements.jsonl"
 
 ValueT = TypeVar("ValueT", bound=BaseModel)
 
@@ -30,11 +31,14 @@ def write_lines(path: Path, values: Iterable[BaseModel]) -> None:
 
 
 class LineWriter:
-    """A JSONL file that is written line by line, over what stood there; a context manager."""
+    """A JSONL file that is written line by line, a context manager.
 
-    def __init__(self, path: Path) -> None:
+    Over what stood there, or (`add`) after it.
+    """
+
+    def __init__(self, path: Path, add: bool = False) -> None:
         self.written = 0
-        self._stream = path.open("w", encoding="utf-8", newline="\n")
+        self._stream = path.open("a" if add else "w", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> Self:
         return self

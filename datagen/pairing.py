@@ -2,41 +2,55 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+
+from pydantic import JsonValue
 
 from artifacts.step import Built, Workspace
 from datagen.access import AgentRole, Cast, LlmAccess
+from datagen.assessment import judge_mode
 from datagen.cases import Case
+from datagen.clinical_errors import ERRORS_FILE
 from datagen.errors import DamagedInput
-from datagen.files import FAILED, PREFERENCES, LineWriter, read_cases, read_conversations
-from datagen.identity import LANGUAGES, GenerationKey, Outturn, step_key
-from datagen.preferences import (
-    ERRORS_FILE,
-    Method,
-    Place,
-    PreferenceSettings,
-    make_pair,
-    usable_turns,
+from datagen.files import (
+    FAILED,
+    JUDGEMENTS,
+    PREFERENCES,
+    LineWriter,
+    read_cases,
+    read_conversations,
+    read_lines,
 )
+from datagen.identity import LANGUAGES, GenerationKey, Outturn, step_key
+from datagen.length_balance import too_many
+from datagen.pair_figures import JudgeFigures, PairFigures
+from datagen.pair_making import Made, make_pair
+from datagen.preferences import JudgeMode, Method, Place, PreferenceSettings, usable_turns
 from datagen.production import Production
 from datagen.prompting import Style
 from datagen.scripted import Line, worked_example
 from datagen.speaking import Speaker
+from judging.prompting import judging_digests
 from validation.schemas import Conversation, Language, PreferencePair, Quarantined
 
-PREFERENCES_VERSION = 3
+PREFERENCES_VERSION = 4
+UNBALANCED = "pairs.jsonl"
 
 
-def preference_roles(settings: PreferenceSettings) -> tuple[AgentRole, ...]:
-    """The roles that are asked."""
-    return ("doctor", "teacher")
+def preference_roles(settings: PreferenceSettings, access: LlmAccess) -> tuple[AgentRole, ...]:
+    """The roles that are asked. Raises ConfigurationError where a judge endpoint cannot judge."""
+    judged = judge_mode(settings, access) != "rules"
+    return ("doctor", "teacher", "judge") if judged else ("doctor", "teacher")
 
 
 def preferences_key(settings: PreferenceSettings, access: LlmAccess) -> GenerationKey:
     """What the step that `build_preferences` is, is known by."""
-    roles = preference_roles(settings)
-    languages = access.languages(roles)
-    return step_key(settings, access, roles, languages, word_lists=(ERRORS_FILE,))
+    roles = preference_roles(settings, access)
+    key = step_key(settings, access, roles, access.languages(roles), word_lists=(ERRORS_FILE,))
+    prompts = key.prompts | judging_digests(settings.rubric)
+    return key.model_copy(update={"prompts": prompts})
 
 
 def build_preferences(
@@ -44,14 +58,60 @@ def build_preferences(
 ) -> Built:
     """Make pairs from the input `conversations`.
 
-    Writes `preferences.jsonl` and `failed.jsonl` (ties too). Raises DamagedInput,
-    and the endpoint errors that end a run.
+    Writes `preferences.jsonl`, `failed.jsonl` (ties too) and `judgements.jsonl`. Raises
+    DamagedInput, ConfigurationError, JudgingError, and the endpoint errors that end a run.
     """
     folder = workspace.inputs["conversations"]
     cases = read_cases(folder)
-    roles = preference_roles(settings)
+    mode = judge_mode(settings, access)
+    roles = preference_roles(settings, access)
     languages = access.languages(roles)
     style = access.shares("doctor")[0].endpoint.style
+    conversations, tried, total = _count_places(folder, cases, settings, style, languages)
+    work = Production(access, roles, "pairs", workspace.progress)
+    made_first = workspace.state / UNBALANCED if settings.max_length_bias else None
+    kept = _Kept()
+    with (
+        LineWriter(made_first or workspace.out / PREFERENCES) as pairs,
+        LineWriter(workspace.out / FAILED) as failed,
+        LineWriter(workspace.out / JUDGEMENTS) as judgements,
+    ):
+
+        def keep(made: Made) -> None:
+            for line in made.lines:
+                judgements.write(line)
+            kept.judges.add(made.lines)
+            kept.ties += made.tie
+            (failed if isinstance(made.outcome, Quarantined) else pairs).write(made.outcome)
+            if isinstance(made.outcome, Quarantined):
+                kept.outturn.add_failed(made.outcome.fault)
+            elif made_first is None:
+                kept.add(made.outcome)
+
+        talks = read_conversations(folder)
+        places = find_places(talks, cases, settings, style, languages)
+        work.run(places, total, partial(_pair, settings, mode), keep)
+    if made_first is not None and settings.max_length_bias is not None:
+        _balance(made_first, workspace.out, settings.max_length_bias, kept)
+    more: dict[str, JsonValue] = {
+        "judge": mode,
+        "conversations": conversations,
+        "without_pair_tried": conversations - tried,
+    }
+    return kept.outturn.built(work.meter, kept.summary() | more)
+
+
+def _count_places(
+    folder: Path,
+    cases: Mapping[str, Case],
+    settings: PreferenceSettings,
+    style: Style,
+    languages: tuple[Language, ...],
+) -> tuple[int, int, int]:
+    """Conversations, those of them from which a pair is tried, and places in all.
+
+    Raises DamagedInput where a talk's case is absent.
+    """
     conversations, tried, total = 0, 0, 0
     for talk in read_conversations(folder):
         if talk.case_id not in cases:
@@ -62,39 +122,57 @@ def build_preferences(
         here = len(_places_of(talk, settings, style, languages))
         tried += here > 0
         total += here
-    outturn, fault_types = Outturn(), Counter[str]()
-    work = Production(access, roles, "pairs", workspace.progress)
+    return conversations, tried, total
+
+
+@dataclass
+class _Kept:
+    """What is counted of pairs and judgements."""
+
+    outturn: Outturn = field(default_factory=Outturn)
+    pairs: PairFigures = field(default_factory=PairFigures)
+    judges: JudgeFigures = field(default_factory=JudgeFigures)
+    ties: int = 0
+
+    def add(self, pair: PreferencePair) -> None:
+        self.outturn.add(pair.language)
+        method = pair.source.partition("/")[0]
+        self.pairs.add(method, pair.fault_type, pair.verified, pair.length_difference or 0)
+
+    def summary(self) -> dict[str, JsonValue]:
+        types = sum((types for types in self.pairs.by_method.values()), Counter[str]())
+        own: dict[str, JsonValue] = {
+            "fault_types": dict(sorted(types.items())),
+            "ties": {"kept": self.ties, "dropped": self.outturn.failed["tie"]},
+            "judges": self.judges.summary(),
+        }
+        return own | self.pairs.summary()
+
+
+def _balance(made: Path, out: Path, most: float, kept: _Kept) -> None:
+    """Write the pairs that keep the balance of length, and quarantine the others."""
+    surplus = too_many(read_lines(made, PreferencePair), most)
     with (
-        LineWriter(workspace.out / PREFERENCES) as pairs,
-        LineWriter(workspace.out / FAILED) as failed,
+        LineWriter(out / PREFERENCES) as pairs,
+        LineWriter(out / FAILED, add=True) as failed,
     ):
-
-        def keep(made: PreferencePair | Quarantined) -> None:
-            if isinstance(made, Quarantined):
-                failed.write(made)
-                outturn.add_failed(made.fault)
-                return
-            pairs.write(made)
-            outturn.add(made.language)
-            fault_types[made.fault_type] += 1
-
-        talks = read_conversations(folder)
-        places = find_places(talks, cases, settings, style, languages)
-        work.run(places, total, partial(_pair, settings), keep)
-    return outturn.built(
-        work.meter,
-        {
-            "fault_types": dict(sorted(fault_types.items())),
-            "conversations": conversations,
-            "without_pair_tried": conversations - tried,
-        },
-    )
+        for pair in read_lines(made, PreferencePair):
+            if pair.record_id not in surplus:
+                pairs.write(pair)
+                kept.add(pair)
+                continue
+            row = Quarantined(
+                raw=pair.model_dump_json(),
+                fault="length_balance",
+                detail=f"more than {most:g} of the pairs would have the same side longer",
+                origin=pair.case_id,
+            )
+            failed.write(row)
+            kept.outturn.add_failed(row.fault)
 
 
-async def _pair(
-    settings: PreferenceSettings, place: Place, cast: Cast
-) -> PreferencePair | Quarantined:
-    return await make_pair(place, settings, Speaker(cast))
+async def _pair(settings: PreferenceSettings, mode: JudgeMode, place: Place, cast: Cast) -> Made:
+    return await make_pair(place, settings, mode, Speaker(cast))
 
 
 def find_places(

@@ -72,7 +72,7 @@ def dry_run(
         "preferences": round(times * built["preferences"].counts["rows_in"]),
         **{name: generator.rows for name, generator in settings.generators.items()},
     }
-    roles = _roles(settings)
+    roles = _roles(settings, place)
     steps = (
         estimate_step(step, rows[step], built[step], _access(settings, place, step), roles[step])
         for step in built
@@ -84,10 +84,12 @@ def _access(settings: BuildSettings, place: Place, step: str) -> LlmAccess:
     return llm_access(settings, place, place.home.absolute(), step)
 
 
-def _roles(settings: BuildSettings) -> dict[str, tuple[AgentRole, ...]]:
+def _roles(settings: BuildSettings, place: Place) -> dict[str, tuple[AgentRole, ...]]:
     return {
         "conversations": conversation_roles(settings.generate),
-        "preferences": preference_roles(settings.preferences),
+        "preferences": preference_roles(
+            settings.preferences, _access(settings, place, "preferences")
+        ),
         **{name: generator_of(one).roles for name, one in settings.generators.items()},
     }
 

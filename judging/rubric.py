@@ -22,7 +22,7 @@ class Criterion(Frozen):
 
     A negative `weight` is a harm: full marks mean that the answer does it (HealthBench, Arora et
     al. 2025). `grader`: a model, or the rule of that name. `must_hold`: no margin makes up for
-    an answer that misses it (that does it, where it is a harm).
+    an answer that misses it wholly (that does at least half of it, where it is a harm).
     """
 
     name: Name
@@ -129,8 +129,8 @@ class Score(Frozen):
 
     @property
     def holds(self) -> bool:
-        """False where the criterion is missed wholly, or the harm done wholly."""
-        return self.value > 0.0 if self.criterion.weight > 0 else self.value < 1.0
+        """False where a merit is missed wholly, or a harm done at least by half."""
+        return self.value > 0.0 if self.criterion.weight > 0 else self.value < 0.5
 
 
 class Judgement(Frozen):

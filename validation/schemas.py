@@ -4,7 +4,7 @@ All records are frozen, refuse unknown fields and carry a `record_id` that is th
 of their content, so that the same content has the same name on every machine.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -70,8 +70,12 @@ class Fault(Frozen):
 class Record(Frozen):
     """What every record carries.
 
-    `record_id` is worked out from the content when absent, and checked when present.
+    `record_id` is worked out from the content when absent, and checked when present. Fields in
+    `ADDED_LATER` are no part of it while they hold their default, so that rows written before
+    keep their name.
     """
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset()
 
     record_id: str = ""
     language: Language
@@ -81,7 +85,9 @@ class Record(Frozen):
 
     @model_validator(mode="after")
     def _named_by_content(self) -> Self:
-        expected = digest_json(self.model_dump(mode="json", exclude={"record_id"}))
+        fields = type(self).model_fields
+        unset = {n for n in self.ADDED_LATER if getattr(self, n) == fields[n].default}
+        expected = digest_json(self.model_dump(mode="json", exclude={"record_id"} | unset))
         if self.record_id not in ("", expected):
             raise ValueError(
                 f"record_id {self.record_id!r} does not name this content (expected "
@@ -119,9 +125,17 @@ class PreferencePair(Record):
     """Two completions of one prompt, the better one first.
 
     `margin` is the difference of the judge's scores (chosen minus rejected, at least 0);
-    `agreement` the share of judgements that agree (1.0 where a rule decided);
-    `fault_type` names what is wrong with the rejected completion.
+    `agreement` the share of judges that agree with the choice (1.0 where a rule decided);
+    `fault_type` names what is wrong with the rejected completion. `judges`: the models that
+    compared the two in both orders; `flip_rate`: the share of them whose verdict depends on the
+    order. `length_difference`: characters, chosen minus rejected (None: not worked out).
+    `verified`: who confirmed that the rejected one carries the fault and the chosen one does
+    not: a rule, a judge model, or nobody.
     """
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset(
+        {"judges", "flip_rate", "length_difference", "verified"}
+    )
 
     kind: Literal["preference_pair"] = "preference_pair"
     prompt: Annotated[tuple[Message, ...], Field(min_length=1)]
@@ -131,6 +145,10 @@ class PreferencePair(Record):
     fault_type: NonBlank
     margin: Annotated[float, Field(ge=0.0)]
     agreement: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+    judges: tuple[NonBlank, ...] = ()
+    flip_rate: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    length_difference: Int64 | None = None
+    verified: Literal["rule", "judge", "no"] = "no"
 
 
 class Problem(Record):

@@ -1,22 +1,20 @@
 import asyncio
+import itertools
 import json
 
 import pytest
 
 from datagen.access import open_cast
+from datagen.clinical_errors import error_for, read_clinical_errors
 from datagen.conversation_checks import TalkCheckSettings, with_faults
+from datagen.error_rules import doctor_turn
 from datagen.meter import Meter
+from datagen.pair_making import make_pair
 from datagen.pairing import find_places
-from datagen.preferences import (
-    PreferenceSettings,
-    error_for,
-    judge,
-    make_pair,
-    read_clinical_errors,
-    usable_turns,
-)
+from datagen.preferences import PreferenceSettings, usable_turns
 from datagen.scripted import scripted_consultation
 from datagen.speaking import Speaker
+from judging.doctor_turn import judge_doctor_turn
 from tests.datagen.conftest import LIBRARY, case_of
 from tests.fake_llm import FakeLLM
 from validation.schemas import Conversation, Fault, PreferencePair, Quarantined
@@ -25,14 +23,20 @@ CASES = {case.case_id: case for case in LIBRARY}
 BAD = {"en": "I am in pain, my chest", "zh": "我的肚子疼得厉害"}
 
 
-def pairs_of(access, reply, settings, talks, style="chat"):
+def judge(place, text):
+    return judge_doctor_turn(doctor_turn(place, text))
+
+
+def pairs_of(access, reply, settings, talks, style="chat", faults=()):
     async def run(server):
         asked = access(server.base_url, style)
         async with open_cast(asked, ("doctor", "teacher"), Meter()) as cast:
             places = find_places(talks, CASES, settings, style)
-            return [await make_pair(place, settings, Speaker(cast, style)) for place in places]
+            speaker = Speaker(cast, style)
+            made = [await make_pair(place, settings, "rules", speaker) for place in places]
+            return [one.outcome for one in made]
 
-    with FakeLLM(reply) as server:
+    with FakeLLM(reply, faults=faults) as server:
         return asyncio.run(run(server)), server.requests
 
 
@@ -79,9 +83,12 @@ def test_a_typed_error_names_the_error_and_asks_for_it_in_the_talks_language(acc
     settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=9)
     pairs, requests = pairs_of(access, lambda body: flawed, settings, [talk])
     names = {error.name for error in read_clinical_errors()}
-    assert {pair.fault_type for pair in pairs} <= names
-    assert {pair.rejected[0].content for pair in pairs} == {flawed}
-    described = [error.describes[language] for error in read_clinical_errors()]
+    made = [pair for pair in pairs if isinstance(pair, PreferencePair)]
+    assert made
+    assert {pair.fault_type for pair in made} <= names
+    assert {pair.rejected[0].content for pair in made} == {flawed}
+    assert {row.fault for row in pairs if row not in made} <= {"error_not_carried"}
+    described = [error.writes[language] for error in read_clinical_errors()]
     for request in requests:
         text = request.body["messages"][-1]["content"]
         assert sum(line in text for line in described) == 1
@@ -116,15 +123,7 @@ def test_only_turns_with_a_clean_talk_before_them_serve():
 def test_an_endpoint_that_refuses_leaves_a_quarantined_row(access):
     talk = scripted_consultation(case_of("en"))
     settings = PreferenceSettings(methods=("sampled",), samples=1, turns_per_conversation=1)
-
-    async def run(server):
-        asked = access(server.base_url)
-        async with open_cast(asked, ("doctor", "teacher"), Meter()) as cast:
-            (place,) = find_places([talk], CASES, settings, "chat")
-            return await make_pair(place, settings, Speaker(cast, "chat"))
-
-    with FakeLLM(faults=["refused"] * 9) as server:
-        row = asyncio.run(run(server))
+    (row,), _ = pairs_of(access, lambda body: "", settings, [talk], faults=["refused"] * 9)
     assert isinstance(row, Quarantined)
     assert row.fault == "endpoint_refused"
 
@@ -184,12 +183,23 @@ def test_the_best_that_may_be_chosen_is_chosen_although_another_scores_more(acce
     talk = scripted_consultation(case).model_dump(exclude={"record_id"})
     talk["messages"] = [talk["messages"][0], {"role": "assistant", "content": mute}]
     talk["messages"] += [{"role": "user", "content": "…"}, {"role": "assistant", "content": mute}]
-    settings = PreferenceSettings(methods=("sampled",), samples=1, turns_per_conversation=2)
-    settings = settings.model_copy(update={"min_margin": -1.0})
+    settings = PreferenceSettings(methods=("sampled",), samples=2, turns_per_conversation=2)
+    replies = itertools.cycle([plain, BAD[language]])
     (pair, _), _ = pairs_of(
-        access, lambda body: plain, settings, [Conversation.model_validate(talk)]
+        access, lambda body: next(replies), settings, [Conversation.model_validate(talk)]
     )
-    assert pair.chosen[0].content == plain
+    assert (pair.chosen[0].content, pair.rejected[0].content) == (plain, BAD[language])
+
+
+@pytest.mark.parametrize(("ties", "kept"), [("drop", False), ("keep", True)])
+def test_a_margin_that_is_too_small_is_a_tie_and_kept_if_wished(access, ties, kept):
+    talk = scripted_consultation(case_of("en"))
+    settings = PreferenceSettings(
+        methods=("sampled",), samples=1, min_margin=1.0, turns_per_conversation=1, ties=ties
+    )
+    (pair,), _ = pairs_of(access, lambda body: BAD["en"], settings, [talk])
+    assert isinstance(pair, PreferencePair) is kept
+    assert kept or pair.fault == "tie"
 
 
 def test_a_turn_that_a_check_found_faulty_is_not_the_good_one_of_a_typed_error(access):
@@ -220,7 +230,7 @@ def test_a_rewrite_without_a_question_may_not_ask_one(access, language):
     talk = scripted_consultation(case_of(language))
     flawed = {"en": "That is surely fine, is it not?", "zh": "这肯定没什么事，对吧？"}[language]
     settings = PreferenceSettings(methods=("typed_error",), turns_per_conversation=9)
-    silent = {error.name for error in read_clinical_errors() if error.asks_nothing}
+    silent = {"premature_closure", "no_follow_up_question"}
     for seed in range(4):
         seeded = settings.model_copy(update={"seed": seed})
         pairs, _ = pairs_of(access, lambda body: flawed, seeded, [talk])

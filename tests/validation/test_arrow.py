@@ -89,6 +89,10 @@ records: dict[type[Record], st.SearchStrategy[dict[str, Any]]] = {
             "fault_type": texts,
             "margin": st.floats(0, allow_nan=False, allow_infinity=False),
             "agreement": st.floats(0, 1),
+            "judges": st.lists(texts, max_size=2),
+            "flip_rate": st.none() | st.floats(0, 1),
+            "length_difference": st.none() | st.integers(-(2**63), 2**63 - 1),
+            "verified": st.sampled_from(["rule", "judge", "no"]),
         }
     ),
     Problem: st.fixed_dictionaries(
