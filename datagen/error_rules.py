@@ -54,7 +54,7 @@ LEADING: Mapping[Language, re.Pattern[str]] = {
 }
 RETURN_WORDS = re.compile(
     r"\b(?:come back|return|call|see (?:a|your) doctor|seek|emergency|ambulance|worse|help|999|911)"
-    r"|复诊|再来|回来|加重|恶化|急诊|120|就医|去医院|联系"
+    r"|复诊|再来|回来|加重|恶化|急诊|120|就医|[去来]医院|马上|立刻|联系"
 )
 AMOUNT = re.compile(
     r"(\d+(?:\.\d+)?)\s*(milligrams?|micrograms?|mg|mcg|µg|μg|ug|grams?|g|millilitres?|ml|units?"
@@ -123,12 +123,15 @@ def passes_over_flag(place: Place, text: str, good: str) -> Carried:
 
 
 def urges_at_the_wrong_pace(place: Place, text: str, good: str) -> Carried:
-    """Does not urge what a pressing case needs, or sends to an emergency what can wait."""
+    """Does not urge what a pressing case needs, or sends to an emergency what can wait.
+
+    Advice that urges what is due may name an emergency for when it gets worse.
+    """
     disposition = place.case.disposition
-    if disposition.urgency in PRESSING:
-        return None if first_urged(text, disposition.action_words) else True
+    if first_urged(text, disposition.action_words):
+        return None
     alarm = first_urged(text, EMERGENCY_WORDS[place.case.language])
-    return True if alarm and alarm not in disposition.action_words else None
+    return True if alarm or disposition.urgency in PRESSING else None
 
 
 def leads(place: Place, text: str, good: str) -> Carried:

@@ -27,7 +27,7 @@ def pressing(language, yes=True):
 
 
 @pytest.mark.parametrize("case", LIBRARY, ids=lambda c: c.case_id)
-def test_no_rule_finds_a_harmful_error_in_a_scripted_turn(case):
+def test_no_rule_finds_an_error_in_a_scripted_turn(case):
     talk = scripted_consultation(case)
     for turn in range(1, len(talk.messages), 2):
         here = place(case, turn)
@@ -35,7 +35,6 @@ def test_no_rule_finds_a_harmful_error_in_a_scripted_turn(case):
             error.name
             for error in ERRORS.values()
             if error.stage in ("any", "closing" if here.closing else "asking")
-            and error.harmful
             and error.carried(here, here.said)
         }
         assert found == set(), here.said

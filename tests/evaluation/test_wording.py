@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from endpoints.errors import FaultName
 from evaluation.comparison import compare
@@ -21,12 +22,13 @@ from evaluation.wording import (
     sentence,
 )
 from judging.doctor_turn import RULES
+from judging.rubric_files import read_rubric
 from tests.evaluation import factory
 from validation.reading import TELLING_ORDER
 
 ROOT = Path(__file__).parents[2]
 FAULT_NAMED = re.compile(
-    r"(?:Fault\(\s*name=|_quarantined\(\s*place, |_not_ended_by\(.*, )\"(\w+)\""
+    r"(?:Fault\(\s*name=|_quarantined\(\s*(?:self\.)?place, |_not_ended_by\(.*, )\"(\w+)\""
 )
 
 
@@ -87,7 +89,10 @@ def test_a_negative_margin_and_its_range_have_minus_signs():
 def test_every_fault_that_rows_can_have_has_words_in_both_languages():
     told = set(TELLING_ORDER) | {rule.__name__ for rule in RULES}
     told |= {f"endpoint_{name}" for name in get_args(FaultName)}
-    told |= {"bad_encoding", "email", "url", "phone_number"}
+    told |= {"bad_encoding", "email", "url", "phone_number", "length_balance"}
+    told |= {criterion.name for criterion in read_rubric("doctor_turn").criteria}
+    errors = yaml.safe_load((ROOT / "datagen/clinical_errors.yaml").read_text(encoding="utf-8"))
+    told |= {error["name"] for error in errors["errors"]}
     for path in (*ROOT.glob("validation/*.py"), *ROOT.glob("datagen/*.py")):
         told |= set(FAULT_NAMED.findall(path.read_text(encoding="utf-8")))
     assert len(told) > 50
