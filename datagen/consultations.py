@@ -19,8 +19,7 @@ from datagen.conversation_checks import TalkCheckSettings, with_faults
 from datagen.errors import NothingToGenerate
 from datagen.files import CASES, CONVERSATIONS, FAILED, SCRIPTED, LineWriter, write_lines
 from datagen.identity import GenerationKey, Outturn, step_key
-from datagen.personas import FILE as PERSONAS_FILE
-from datagen.personas import draw_persona
+from datagen.personas import PersonaSettings, draw_persona, persona_files
 from datagen.production import Production
 from datagen.prompting import Style
 from datagen.scripted import scripted_consultation, worked_examples
@@ -46,6 +45,7 @@ class GenerateSettings(Frozen):
     conversations_per_case: PositiveInt = 2
     rows: PositiveInt | None = None
     talk: TalkSettings = TalkSettings()
+    personas: PersonaSettings = PersonaSettings()
     checks: TalkCheckSettings = TalkCheckSettings()
     style: Style | None = None
     library: Path | None = Field(None, json_schema_extra={"result_neutral": True})
@@ -63,7 +63,7 @@ def conversations_key(settings: GenerateSettings, access: LlmAccess) -> Generati
         access,
         conversation_roles(settings),
         settings.languages,
-        word_lists=(PERSONAS_FILE,),
+        word_lists=persona_files(settings.personas),
         cases={case.case_id: digest_model(case) for case in usable_library(settings, access)},
         style=settings.style,
     )
@@ -127,7 +127,9 @@ def talks_to_make(
     for case in cases:
         example = examples[case.case_id]
         for index in range(numbers[case.case_id]):
-            persona = draw_persona(case.case_id, index, settings.talk.seed)
+            persona = draw_persona(
+                case.case_id, index, settings.talk.seed, settings.personas, case.patient.speaker
+            )
             yield Ask(case=case, persona=persona, sample_index=index, example=example)
 
 

@@ -15,3 +15,7 @@ class NothingToGenerate(DatagenError):
 
 class DamagedInput(DatagenError):
     """The conversations' artifact lacks a file, or a talk's case."""
+
+
+class PersonaError(DatagenError):
+    """A file of personas cannot be read, or the settings leave no persona to draw."""

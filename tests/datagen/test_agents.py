@@ -3,7 +3,7 @@ from itertools import takewhile
 import pytest
 
 from datagen.agents import doctor_view, patient_view, recall
-from datagen.personas import draw_persona, read_personas
+from datagen.personas import read_personas
 from datagen.prompting import read_prompt, render
 from datagen.scripted import scripted_messages, worked_example
 from judging.wording import first_mention
@@ -102,9 +102,3 @@ def test_an_age_is_said_as_people_say_it_of_a_child_so_young(years, en, zh):
         patient = case.patient.model_copy(update={"age_years": years})
         view = patient_view(case.model_copy(update={"patient": patient}), read_personas()[0])
         assert view.age == (en if case.language == "en" else zh)
-
-
-def test_a_persona_belongs_to_its_talk_and_all_of_them_are_drawn():
-    drawn = {draw_persona("en-x", index, 0).persona_id for index in range(60)}
-    assert drawn == {persona.persona_id for persona in read_personas()}
-    assert draw_persona("en-x", 3, 1) == draw_persona("en-x", 3, 1)
