@@ -10,19 +10,23 @@ from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from datagen.errors import DatagenError
 from validation.schemas import Frozen, Language, NonBlank
 
 # libyaml's safe loader is eight times as fast; not every build of PyYAML has it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LIBRARY = Path(__file__).parent / "library"
+# What stands for the packaged library where folders are named.
+PACKAGED = Path("packaged")
 
 Urgency = Literal["emergency", "urgent", "soon", "routine", "self_care"]
 Disclosure = Literal["volunteered", "asked", "asked_twice", "concealed"]
 Sex = Literal["female", "male"]
 
 
-class CaseError(ValueError):
+class CaseError(DatagenError):
     """A case file cannot be used; the message names the file, the field and the remedy."""
 
 
@@ -71,8 +75,8 @@ class Diagnosis(Frozen):
     names: Annotated[tuple[NonBlank, ...], Field(min_length=1)]
 
 
-class Treatment(Frozen):
-    """A drug as it may be given to this patient, and the range its dose must keep to.
+class Prescription(Frozen):
+    """A drug as it is given to this patient, and the range its dose must keep to, unchecked.
 
     Amounts are in `unit`: `dose` is one dose, `least_dose` to `most_dose` what `source` allows
     for one, `most_a_day` the most within 24 hours.
@@ -88,17 +92,23 @@ class Treatment(Frozen):
     most_a_day: PositiveFloat
     source: NonBlank
 
+
+class Treatment(Prescription):
+    """A drug as it may be given to this patient: within its range, as pydantic sees to."""
+
     @model_validator(mode="after")
     def _within_the_range(self) -> Self:
         if not self.least_dose <= self.dose <= self.most_dose:
-            raise ValueError(
+            raise _unsound(
+                "dose_out_of_range",
                 f"{self.drug}: a dose of {self.dose:g} {self.unit} is outside its range "
-                f"{self.least_dose:g} to {self.most_dose:g} {self.unit}"
+                f"{self.least_dose:g} to {self.most_dose:g} {self.unit}",
             )
         if self.dose * self.doses_a_day > self.most_a_day * (1 + 1e-9):
-            raise ValueError(
+            raise _unsound(
+                "dose_out_of_range",
                 f"{self.drug}: {self.doses_a_day:g} times {self.dose:g} {self.unit} a day is more "
-                f"than {self.most_a_day:g} {self.unit}"
+                f"than {self.most_a_day:g} {self.unit}",
             )
         return self
 
@@ -116,7 +126,11 @@ class Disposition(Frozen):
 
 
 class Case(Frozen):
-    """The whole truth of one consultation."""
+    """The whole truth of one consultation.
+
+    `reviewed`: True where a clinician approved it, False where a model drafted it and nobody
+    did, None where a person wrote it.
+    """
 
     case_id: Annotated[str, Field(pattern=r"^(en|zh)-[a-z0-9-]+$")]
     language: Language
@@ -135,14 +149,15 @@ class Case(Frozen):
     disposition: Disposition
     sources: Annotated[tuple[NonBlank, ...], Field(min_length=1)]
     license: NonBlank = "Apache-2.0"
+    reviewed: bool | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         names = [fact.fact_id for fact in self.facts]
         if len(set(names)) != len(names):
-            raise ValueError(f"fact_id given twice in {names}: give each fact its own name")
+            raise _unsound("fact_twice", f"fact_id given twice in {names}: give each its own name")
         if not any(fact.must_ask for fact in self.facts):
-            raise ValueError("no fact has must_ask: true; mark what a doctor must ask")
+            raise _unsound("no_must_ask", "no fact has must_ask: true; mark what must be asked")
         if not self.case_id.startswith(f"{self.language}-"):
             raise ValueError(f"case_id {self.case_id!r} must begin with '{self.language}-'")
         known_to_patient = [self.complaint, self.opening, self.history]
@@ -151,15 +166,19 @@ class Case(Frozen):
         for text in known_to_patient:
             for name in self.diagnosis.names:
                 if name.lower() in text.lower():
-                    raise ValueError(
-                        f"the diagnosis {name!r} stands in what the patient knows: {text!r}"
+                    raise _unsound(
+                        "diagnosis_named",
+                        f"the diagnosis {name!r} stands in what the patient knows: {text!r}",
                     )
         for fact in self.facts:
             _need_one_of(fact.topic_words, fact.question, f"facts.{fact.fact_id}.topic_words")
             _need_one_of(fact.reveal_words, fact.answer, f"facts.{fact.fact_id}.reveal_words")
             for phrase in fact.contradiction_words:
                 if phrase.lower() in fact.answer.lower():
-                    raise ValueError(f"facts.{fact.fact_id}: {phrase!r} contradicts its own answer")
+                    raise _unsound(
+                        "contradicts_itself",
+                        f"facts.{fact.fact_id}: {phrase!r} contradicts its own answer",
+                    )
         _need_one_of(
             self.disposition.action_words, self.disposition.advice, "disposition.action_words"
         )
@@ -168,7 +187,12 @@ class Case(Frozen):
 
 def _need_one_of(words: tuple[str, ...], text: str, where: str) -> None:
     if not any(word.lower() in text.lower() for word in words):
-        raise ValueError(f"{where}: none of {list(words)} stands in {text!r}")
+        raise _unsound("words_do_not_match", f"{where}: none of {list(words)} stands in {text!r}")
+
+
+def _unsound(fault: str, detail: str) -> PydanticCustomError:
+    # The message is given apart: a case's own words may hold braces.
+    return PydanticCustomError(fault, "{detail}", {"detail": detail})
 
 
 def read_case(path: Path) -> Case:
@@ -200,3 +224,29 @@ def read_library(folder: Path = LIBRARY, language: Language | None = None) -> tu
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise CaseError(f"case_id used twice under {folder}: {twice}")
     return tuple(cases)
+
+
+LibraryChoice = Path | tuple[Path, ...] | None
+
+
+def read_libraries(choice: LibraryChoice, language: Language | None = None) -> tuple[Case, ...]:
+    """The cases of one folder, of several, or of the packaged library (None).
+
+    Among several, `packaged` stands for the packaged library: `[packaged, my/cases]`. A folder
+    without cases of the language is left out, as long as another has some. Raises CaseError
+    where there is none at all, or where one case_id stands in two folders.
+    """
+    folders = (PACKAGED,) if choice is None else (choice,) if isinstance(choice, Path) else choice
+    every: dict[str, tuple[Case, Path]] = {}
+    for folder in dict.fromkeys(folders):
+        place = LIBRARY if folder == PACKAGED else folder
+        if len(folders) > 1 and place.is_dir() and not any(place.glob(f"{language or '*'}/*.yaml")):
+            continue
+        for case in read_library(place, language):
+            if case.case_id in every:
+                other = every[case.case_id][1]
+                raise CaseError(f"case_id {case.case_id!r} stands under {other} and {folder}")
+            every[case.case_id] = (case, folder)
+    if not every:
+        raise CaseError(f"no case under {', '.join(map(str, folders))}: add one")
+    return tuple(every[name][0] for name in sorted(every))

@@ -6,7 +6,6 @@ Every request goes through the journal, so a step that was killed goes on where 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
@@ -14,7 +13,7 @@ from pydantic import Field, PositiveInt
 from artifacts.digest import digest_json, digest_model
 from artifacts.step import Built, Workspace
 from datagen.access import AgentRole, Cast, LlmAccess
-from datagen.cases import Case, read_library
+from datagen.cases import Case, LibraryChoice, read_libraries
 from datagen.conversation_checks import TalkCheckSettings, with_faults
 from datagen.errors import NothingToGenerate
 from datagen.files import CASES, CONVERSATIONS, FAILED, SCRIPTED, LineWriter, write_lines
@@ -36,8 +35,8 @@ class GenerateSettings(Frozen):
     `languages`: those of them that the endpoints can talk in. `cases_per_language` None: all
     of the library. `rows`: so many conversations in all, spread over the cases (None:
     `conversations_per_case` of each); one more changes none of the others. `style` None: each
-    endpoint's own. `library`: another folder of cases; what it holds counts, not where it
-    stands.
+    endpoint's own. `library`: another folder of cases, or several of which `packaged` may
+    be one; what they hold counts, not where they stand.
     """
 
     languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en", "zh")
@@ -48,7 +47,7 @@ class GenerateSettings(Frozen):
     personas: PersonaSettings = PersonaSettings()
     checks: TalkCheckSettings = TalkCheckSettings()
     style: Style | None = None
-    library: Path | None = Field(None, json_schema_extra={"result_neutral": True})
+    library: LibraryChoice = Field(None, json_schema_extra={"result_neutral": True})
 
 
 def conversation_roles(settings: GenerateSettings) -> tuple[AgentRole, ...]:
@@ -174,7 +173,7 @@ def usable_library(settings: GenerateSettings, access: LlmAccess) -> tuple[Case,
             f"in {list(settings.languages)} are wanted: change generate.languages, or choose "
             "another endpoint"
         )
-    every = read_library(settings.library) if settings.library else read_library()
+    every = read_libraries(settings.library)
     library = tuple(case for case in every if case.language in languages)
     if not library:
         raise NothingToGenerate(f"the library of cases holds none in {languages}: add some")

@@ -2,7 +2,7 @@
 
 
 class DatagenError(Exception):
-    """Base of the errors of this package; `cases.CaseError` stands beside it."""
+    """Base of the errors of this package; `cases.CaseError` is one too."""
 
 
 class PromptError(DatagenError):
@@ -19,3 +19,7 @@ class DamagedInput(DatagenError):
 
 class PersonaError(DatagenError):
     """A file of personas cannot be read, or the settings leave no persona to draw."""
+
+
+class NotesError(DatagenError):
+    """A file of clinical notes is absent, or of a kind that is not read."""

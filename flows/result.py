@@ -9,16 +9,20 @@ from tasks.steps import StepReport
 
 
 class FlowResult(BaseModel):
-    """The reports of a flow's steps, in order; the last one is the result."""
+    """The reports of a flow's steps, in order; the last one is the result.
+
+    `remarks`: what the terminal says at the end beside it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reports: tuple[StepReport, ...]
+    remarks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, reports: Sequence[StepReport]) -> Self:
+    def of(cls, reports: Sequence[StepReport], remarks: Sequence[str] = ()) -> Self:
         """A result of some steps."""
-        return cls(reports=tuple(reports))
+        return cls(reports=tuple(reports), remarks=tuple(remarks))
 
     def named(self, name: str) -> StepReport:
         """The report of a step by its name."""
@@ -37,4 +41,4 @@ class FlowResult(BaseModel):
             dataset = self.named("dataset")
             lines += [f"dataset: {dataset.ref.folder}"]
             return [*lines, f"Report: {last.ref.folder / 'generation.html'}"]
-        return [*lines, f"{last.name}: {last.ref.folder}"]
+        return [*lines, f"{last.name}: {last.ref.folder}", *self.remarks]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from datagen.access import AgentRole, LlmAccess, RoleChoice
+from datagen.case_growth import GrowSettings
 from datagen.consultations import GenerateSettings
 from datagen.generators.catalogue import AnyGenerator
 from datagen.preferences import PreferenceSettings
@@ -38,6 +39,7 @@ class BuildSettings(Frozen):
     `overlap_evaluation`: evaluate one model while the next is trained (not on one GPU).
     `report_language`: the language of the reports' own words. `human_talk`: a CSV or JSONL file
     of talks that people had, which the generation report lays beside the generated ones.
+    `grow` is for `grow_library` alone.
     """
 
     endpoint: str = "embedded"
@@ -48,6 +50,7 @@ class BuildSettings(Frozen):
     generate: GenerateSettings = GenerateSettings()
     preferences: PreferenceSettings = PreferenceSettings()
     generators: dict[GeneratorName, AnyGenerator] = Field(default_factory=dict)
+    grow: GrowSettings = GrowSettings()
     dataset: DatasetSettings = DatasetSettings()
     student: StudentChoice = StudentChoice()
     stages: dict[str, AnyStage] = Field(default_factory=dict)

@@ -116,6 +116,59 @@ def generate_data(
 
 
 @app.command()
+def grow(
+    rows: Annotated[int | None, typer.Option(min=1, help="Cases to draft.")] = None,
+    language: Annotated[
+        Literal["en", "zh"] | None, typer.Option(help="The language of the cases.")
+    ] = None,
+    library: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of cases that are there; may be repeated; 'packaged': ours."),
+    ] = None,
+    notes: Annotated[
+        Path | None, typer.Option(help="Clinical notes (CSV or JSONL) to make the cases of.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder to copy the new cases to; no file is replaced.")
+    ] = None,
+    profile: Profile = "small",
+    change: Set = None,
+    endpoint: Endpoint = None,
+    budget_usd: Budget = None,
+    home: Home = HOME,
+    endpoints_file: EndpointsFile = None,
+    server: Server = "private",
+    trace: Trace = False,
+) -> None:
+    """Let a teacher model draft cases that the library lacks, or make them of clinical notes."""
+    from medfactory.growth import grow_settings
+    from medfactory.runs import Request, run_flow
+
+    request = Request(
+        profile,
+        change or [],
+        endpoint,
+        budget_usd,
+        home=home,
+        endpoints_file=endpoints_file,
+        settings=grow_settings(rows, language, library, notes),
+    )
+    more = {"into": str(into.absolute())} if into else {}
+    run_flow("grow_library", request, server=server, trace=trace, **more)
+
+
+@app.command()
+def personas(
+    seeds: Annotated[Path, typer.Argument(help="Role seeds: JSONL with `system_prompt`.")],
+    to: Annotated[Path, typer.Option(help="The file of personas to write; not replaced.")],
+) -> None:
+    """Make personas of role seeds, for `generate.personas.files`."""
+    from medfactory.growth import write_personas
+
+    write_personas(seeds, to)
+
+
+@app.command()
 def train(
     dataset: Annotated[str, typer.Option(help="Key of a data set, or 'latest'.")] = "latest",
     profile: Profile = "embedded",

@@ -20,16 +20,18 @@ from medfactory.private_server import ServerFailed, private_server
 from medfactory.terminal import Terminal, shown_in_terminal
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from flows.parameters import Changes, Place
 
-FlowName = Literal["build_model", "generate_data", "train_model", "evaluate_model"]
+FlowName = Literal["build_model", "generate_data", "grow_library", "train_model", "evaluate_model"]
 STOPPED = 130
 AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the person typed."""
+    """What the person typed; `settings`: dotted names of settings that have an option."""
 
     profile: str
     assignments: list[str] = field(default_factory=list)
@@ -40,13 +42,14 @@ class Request:
     home: Path = Path(".medfactory")
     endpoints_file: Path | None = None
     rows: str | None = None
+    settings: "dict[str, JsonValue]" = field(default_factory=dict)
 
     def parameters(self) -> "tuple[str, Changes, Place]":
         """The flow's parameters. Raises SettingsError for a malformed assignment."""
         from flows.overrides import parse_assignments
         from flows.parameters import Changes, Place
 
-        overrides = parse_assignments(self.assignments)
+        overrides = parse_assignments(self.assignments) | self.settings
         if self.rows is not None:
             overrides["generate.rows"] = count_rows(self.rows, self.home)
         changes = Changes(

@@ -26,7 +26,13 @@ def test_every_deployment_names_a_flow_that_takes_its_parameters():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     deployed = {line.split()[0] for line in done.stdout.splitlines()}
-    assert deployed == {"build_model", "generate_data", "train_model", "evaluate_model"}
+    assert deployed == {
+        "build_model",
+        "generate_data",
+        "grow_library",
+        "train_model",
+        "evaluate_model",
+    }
 
 
 def test_deployments_say_which_profile_and_leave_the_values_to_it():
