@@ -130,6 +130,7 @@ def write_case(path: Path, case: Case) -> None:
         allow_unicode=True,
         sort_keys=False,
         width=YAML_WIDTH,
+        default_flow_style=None,  # lists of words in one line each
     )
     with path.open("x", encoding="utf-8", newline="\n") as stream:
         stream.write(text)

@@ -17,7 +17,7 @@ import yaml
 from datagen.errors import PersonaError
 from datagen.personas import Persona
 from validation.schemas import Frozen, Language, NonBlank, Quarantined
-from validation.text import han_share
+from validation.text import LETTER, han_share
 
 FILE = Path(__file__).with_name("role_seeds.yaml")
 FIELD = "system_prompt"
@@ -130,7 +130,7 @@ def _kept(part: str, language: Language) -> str:
     kept = []
     for sentence in SENTENCE.findall(QUOTED.sub("", part)):
         said = THIRD_PERSON.sub("您", NAMED.sub("您", sentence.strip())).strip("，, ")
-        if len(said) > 3 and not any(word in said.lower() for word in forbidden):
+        if len(LETTER.findall(said)) > 1 and not any(word in said.lower() for word in forbidden):
             kept.append(_closed(said, language).replace("你", "您"))
     return ("" if language == "zh" else " ").join(dict.fromkeys(kept))
 

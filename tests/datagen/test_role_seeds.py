@@ -93,7 +93,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "seat", "kept", "fell"),
     [
-        ("seed_patient_role", "patient", 41, {"no_manner": 54}),
+        ("seed_patient_role", "patient", 43, {"no_manner": 52}),
         ("seed_nurse_role", "clinician", 62, {"duplicate": 3, "no_manner": 1}),
     ],
 )
