@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, PositiveInt
 
-from datagen.cases import Case
+from datagen.cases import Case, Sex
 from datagen.errors import NotesError
 from judging.wording import plain_text
 from validation.schemas import Fault, Frozen, Language, NonBlank, Quarantined
@@ -45,6 +45,17 @@ CHINESE_NUMBER = re.compile(
     r"(?P<tens>[二三四五六七八九]?十)(?P<unit>[一二三四五六七八九]?)|(?P<alone>[二三四五六七八九两])"
 )
 UNCOUNTED = 1.0
+AGE = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?)[ -]*(?:(?P<years>years?[ -]old|y/?o\b|岁)"
+    r"|(?P<months>months?[ -]old|个月大)|(?P<weeks>weeks?[ -]old|周大))"
+)
+AGE_UNITS_YEARS = {"years": 1.0, "months": 1 / 12, "weeks": 1 / 52.18}
+# A patient is as old as the note says until the next birthday.
+AGE_TOLERANCE_YEARS = 1.0
+SEX_WORDS: dict[Sex, re.Pattern[str]] = {
+    "female": re.compile(r"\b(?:she|her|female|woman|lady|girl|mrs|ms)\b|[女她]"),
+    "male": re.compile(r"\b(?:he|his|him|male|man|gentleman|boy|mr)\b|男|他(?!们|人|院|的人)"),
+}
 HALF = {"half": 0.5, "半": 0.5}
 
 
@@ -102,9 +113,10 @@ def read_notes(file: NotesFile, language: Language) -> Iterator[Note | Quarantin
 def not_in_the_note(case: Case, note: str) -> Iterator[Fault]:
     """Numbers and drugs that the case's history tells and the note does not.
 
-    The patient's age, complaint, opening, history and facts are held against the note; what the
+    Age and sex, complaint, opening, history and facts are held against the note; what the
     examiner finds is not.
     """
+    yield from _another_patient(case, note)
     known, drugs = numbers(note), drug_names(note, case.language)
     told = [("complaint", case.complaint), ("opening", case.opening), ("history", case.history)]
     for fact in case.facts:
@@ -118,6 +130,26 @@ def not_in_the_note(case: Case, note: str) -> Iterator[Fault]:
             if detail not in said:
                 said.add(detail)
                 yield Fault(name="not_in_the_note", detail=detail)
+
+
+def _another_patient(case: Case, note: str) -> Iterator[Fault]:
+    """An age that no age of the note is near to, a sex where the note speaks of the other alone."""
+    plain = plain_text(note)
+    ages = [
+        float(match["number"]) * unit
+        for match in AGE.finditer(plain)
+        for name, unit in AGE_UNITS_YEARS.items()
+        if match[name]
+    ]
+    age = case.patient.age_years
+    if ages and not any(abs(age - one) < AGE_TOLERANCE_YEARS for one in ages):
+        told = ", ".join(f"{one:.3g}" for one in ages)
+        detail = f"patient.age_years: {age:g}, but the note says {told}"
+        yield Fault(name="not_in_the_note", detail=detail)
+    sexes = {sex for sex, words in SEX_WORDS.items() if words.search(plain)}
+    if len(sexes) == 1 and case.patient.sex not in sexes:
+        detail = f"patient.sex: {case.patient.sex}, but the note says {sexes.pop()}"
+        yield Fault(name="not_in_the_note", detail=detail)
 
 
 def numbers(text: str) -> frozenset[float]:

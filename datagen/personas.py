@@ -105,6 +105,9 @@ class PersonaSettings(Frozen):
                     f"every value of {axis} weighs 0: raise one, or set composed: 0 to leave "
                     "composed personas out"
                 )
+        names = [path.name for path in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two files of personas are called the same: {names}; rename one")
         return self
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -148,6 +149,30 @@ def test_a_number_or_a_drug_that_the_note_lacks_is_named_with_its_place(
     assert fault.detail == f"facts.{fact.fact_id}: {strange} does not stand in the note"
 
 
+@pytest.mark.parametrize(
+    ("language", "who", "strange"),
+    [
+        ("en", "She is a 93-year-old woman.", ["patient.age_years"]),
+        ("en", "A nine-year-old seen today with her mother and his father", []),
+        ("en", "He came alone; his knee", ["patient.sex"]),
+        ("en", "The patient came alone", []),
+        ("zh", "患者男，三个月前", ["patient.sex"]),
+        ("zh", "患者，93岁", ["patient.age_years"]),
+        ("zh", "患者女", []),
+    ],
+)
+def test_another_patient_than_the_notes_is_named(language, who, strange):
+    found = [fault.detail.split(":")[0] for fault in not_in_the_note(drafted_case(language), who)]
+    assert [place for place in found if place.startswith("patient.")] == strange
+
+
+def drafted_case(language):
+    """A woman of 30 years."""
+    case = case_of(language)
+    patient = case.patient.model_copy(update={"age_years": 30, "sex": "female"})
+    return case.model_copy(update={"patient": patient})
+
+
 class NoteTeacher(Teacher):
     """Drafts for any note the library's case of a fixed cell; what it tells are its own words."""
 
@@ -231,6 +256,10 @@ class FromSentences(NoteTeacher):
         name = f"Q{digest_json(note)[:8]}"
         draft["truth"]["diagnosis"] = {"name": name, "names": [name]}
         draft["wording"]["opening"] = f"{said[0]}."
+        age = re.search(r"(\d+)[- ]year[- ]old", note)
+        man = re.search(r"\b(?:he|his|male|mr)\b", note.lower())
+        patient = {"age_years": float(age[1]) if age else 50, "sex": "male" if man else "female"}
+        draft["truth"]["patient"] |= patient
         template = draft["wording"]["facts"][0]
         draft["wording"]["facts"] = [
             template

@@ -100,9 +100,10 @@ def test_whoever_speaks_for_another_is_clear_headed():
     [
         ({"plain": 0, "composed": 0}, "no persona is left"),
         ({"recall": {"low": 0, "high": 0}}, "every value of recall"),
+        ({"files": ["a/own.jsonl", "b/own.jsonl"]}, "called the same"),
     ],
 )
-def test_weights_that_leave_nobody_are_refused(weights, named):
+def test_settings_that_draw_nobody_or_are_ambiguous_are_refused(weights, named):
     with pytest.raises(ValidationError, match=named):
         PersonaSettings(**weights)
 
