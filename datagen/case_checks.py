@@ -75,11 +75,10 @@ def words_do_not_match(case: Case, ground: Ground) -> Iterator[Fault]:
 
 
 def red_flag_unreachable(case: Case, ground: Ground) -> Iterator[Fault]:
-    """Something shows that an urgent case is urgent, and a doctor has to ask for it."""
+    """Something shows that an emergency is one, and a doctor has to ask for it."""
     flags = [fact for fact in case.facts if fact.red_flag]
-    if not flags and case.disposition.urgency in ("emergency", "urgent"):
-        detail = f"{case.disposition.urgency}, but no fact has red_flag: true"
-        yield Fault(name="no_red_flag", detail=detail)
+    if not flags and case.disposition.urgency == "emergency":
+        yield Fault(name="no_red_flag", detail="an emergency, but no fact has red_flag: true")
     for fact in flags:
         if not (fact.must_ask or fact.disclosure == "volunteered"):
             detail = f"facts.{fact.fact_id} is a red flag that must_ask leaves out"

@@ -32,7 +32,7 @@ def grow_library(
     folder = Path(into).absolute() if into else None
     plan(1)
     grow = _with_folder(settings.grow, folder)
-    drafted = draft_cases(grow, llm_access(settings, place, home), home)
+    drafted = draft_cases(grow, llm_access(settings, place, home, "cases"), home)
     if folder is None:
         return FlowResult.of([drafted])
     return FlowResult.of([drafted], remarks=[put_cases(drafted.ref, folder)])

@@ -33,7 +33,7 @@ class BuildSettings(Frozen):
 
     `endpoint` fills every role; `roles` names others for some (`judge: big-model`, or several
     with weights), `fallbacks` those that step in where one is down. `batch_steps`: steps of
-    generation that ask by the Batch API (conversations, preferences, generators by name).
+    generation that ask by the Batch API (conversations, preferences, cases, generators by name).
     `generators` make rows beside the conversations. `stages` run in their order; a generator's or
     a stage's name is its kind unless it says `kind: …` or `stage: …` itself.
     `overlap_evaluation`: evaluate one model while the next is trained (not on one GPU).
@@ -61,7 +61,7 @@ class BuildSettings(Frozen):
 
     @model_validator(mode="after")
     def _batches_are_of_steps(self) -> Self:
-        steps = ("conversations", "preferences", *self.generators)
+        steps = ("conversations", "preferences", "cases", *self.generators)
         if strangers := [name for name in self.batch_steps if name not in steps]:
             raise ValueError(f"batch_steps names {strangers}; there are {list(steps)}")
         return self

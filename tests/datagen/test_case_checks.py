@@ -52,7 +52,7 @@ def test_a_case_taken_apart_as_a_draft_is_put_together_again(case):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_an_urgent_case_without_a_red_flag_is_named(language):
+def test_an_emergency_without_a_red_flag_is_named(language):
     case = urgent(language)
     plain = tuple(fact.model_copy(update={"red_flag": False}) for fact in case.facts)
     assert names(case.model_copy(update={"facts": plain})) == ["no_red_flag"]
