@@ -82,7 +82,8 @@ class PersonaSettings(Frozen):
     """How often which manner is drawn. Weights are relative; 0 leaves out.
 
     `plain`, `composed`, `own`: the kinds (own ones come from `files`, in JSON Lines). The axes:
-    weights of their values for composed manners, those not named 1.
+    weights of their values for composed manners, those not named 1. `clinician_share`: the share
+    of talks in which an own persona of the clinician's seat, if there is one, takes the doctor's.
     """
 
     plain: NonNegativeFloat = 1.0
@@ -92,6 +93,7 @@ class PersonaSettings(Frozen):
     proficiency: dict[Proficiency, NonNegativeFloat] = Field(default_factory=dict)
     recall: dict[Recall, NonNegativeFloat] = Field(default_factory=dict)
     confusion: dict[Confusion, NonNegativeFloat] = Field(default_factory=dict)
+    clinician_share: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     files: tuple[Path, ...] = Field((), json_schema_extra={"result_neutral": True})
 
     @model_validator(mode="after")
@@ -172,9 +174,9 @@ def draw_clinician(
     case_id: str, sample_index: int, seed: int, settings: PersonaSettings = MIX
 ) -> Persona | None:
     """Who sits in the doctor's seat; None where no own persona does: the doctor as he is."""
-    own = [p for p in _own(settings.files) if p.seat == "clinician" and settings.own]
+    own = [persona for persona in _own(settings.files) if persona.seat == "clinician"]
     weighted = [(persona, 1.0) for persona in own if _language(case_id) in persona.manner]
-    if not weighted:
+    if not weighted or _unit(["seat", case_id, sample_index, seed]) >= settings.clinician_share:
         return None
     return _draw(weighted, ["clinician", case_id, sample_index, seed])
 
@@ -204,13 +206,16 @@ def _weighted(settings: PersonaSettings, speaker: str) -> Iterator[tuple[Persona
 
 
 def _draw(weighted: Sequence[tuple[Persona, float]], of: list[str | int]) -> Persona:
-    unit = int(digest_json([*of])[:UNIT_DIGITS], 16) / 16**UNIT_DIGITS
-    place = unit * sum(weight for _, weight in weighted)
+    place = _unit(of) * sum(weight for _, weight in weighted)
     for persona, weight in weighted:
         place -= weight
         if place < 0:
             return persona
     return weighted[-1][0]
+
+
+def _unit(of: list[str | int]) -> float:
+    return int(digest_json([*of])[:UNIT_DIGITS], 16) / 16.0**UNIT_DIGITS
 
 
 def _weight(settings: PersonaSettings, axes: Axes) -> float:

@@ -133,6 +133,16 @@ def test_the_doctor_is_told_who_it_is_only_where_a_persona_sits_in_its_seat():
     assert clinician_manner(draw_clinician("zh-x", 0, 0), "zh") == ""
 
 
+def test_a_clinicians_persona_takes_its_share_of_the_talks(tmp_path):
+    files = (own_file(tmp_path, NURSE),)
+    settings = PersonaSettings(clinician_share=0.3, files=files)
+    seats = [draw_clinician("zh-x", index, 0, settings) for index in range(400)]
+    assert 80 < sum(seat is not None for seat in seats) < 160
+    none = settings.model_copy(update={"clinician_share": 0.0})
+    assert draw_clinician("zh-x", 0, 0, none) is None
+    assert "nurse" not in {p.persona_id for p in drawn(settings, 50, "zh-x")}
+
+
 def test_a_changed_file_of_personas_is_read_anew(tmp_path):
     path = own_file(tmp_path, SLOW)
     own = PersonaSettings(plain=0, composed=0, files=(path,))
