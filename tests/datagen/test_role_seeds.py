@@ -36,26 +36,26 @@ def seed(text):
 def test_of_a_patients_seed_the_manner_is_kept_and_person_and_illness_left_out():
     persona = read_seed(PATIENT, "x")
     assert persona.seat == "patient"
-    assert persona.manner == {"zh": "您的性格：倔强，爱抬杠。您不太信医生的话。"}
+    assert persona.manner == {"zh": "为人：倔强，爱抬杠。您不太信医生的话。"}
 
 
 def test_a_nurse_takes_the_clinicians_seat():
     persona = read_seed(NURSE, "x")
     assert persona.seat == "clinician"
     assert persona.manner["zh"].startswith("您是一名护士")
-    assert persona.manner["zh"].endswith("您的性格：您开朗，有耐心。您说话的样子：语气轻快。")
+    assert persona.manner["zh"].endswith("为人：您开朗，有耐心。说话：语气轻快。")
 
 
 def test_a_patient_who_is_a_nurse_by_profession_stays_a_patient():
     persona = read_seed("职业：护士\n健康状况：高血压\n特点：爱刨根问底。", "x")
-    assert (persona.seat, persona.manner["zh"]) == ("patient", "您的性格：爱刨根问底。")
+    assert (persona.seat, persona.manner["zh"]) == ("patient", "为人：爱刨根问底。")
 
 
 def test_an_english_seed_becomes_an_english_manner():
     persona = read_seed(ENGLISH, "x")
     assert persona.seat == "clinician"
     assert persona.manner["en"].endswith(
-        "Your character: Warm and patient. How you speak: Short sentences. She says."
+        "By nature: Warm and patient. In speech: Short sentences. She says."
     )
 
 

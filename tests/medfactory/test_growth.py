@@ -27,7 +27,7 @@ def test_role_seeds_become_a_file_of_personas_that_can_be_drawn_from(tmp_path):
     assert "1 left out (1 no_parts)" in done.output
     assert [p.seat for p in read_own_personas((to,))] == ["patient", "clinician"]
     own = PersonaSettings(plain=0, composed=0, files=(to,))
-    assert draw_persona("zh-x", 0, 0, own).manner["zh"] == "您的性格：急躁，爱插话。"
+    assert draw_persona("zh-x", 0, 0, own).manner["zh"] == "为人：急躁，爱插话。"
     failed = (tmp_path / "personas.failed.jsonl").read_text().splitlines()
     assert [json.loads(line)["fault"] for line in failed] == ["no_parts"]
 
