@@ -15,7 +15,7 @@ from endpoints.errors import ConfigurationError
 from judging.comparing import Comparison, Decision, Winner, compare_by_all, decide
 from judging.doctor_turn import judge_doctor_turn
 from judging.grading import Grade, grade_by_all
-from judging.panel import Context, Judge, PermittedDose, Reference, panel_of
+from judging.panel import Context, Judge, PermittedDose, Reference, check_panel, panel_of
 from judging.rubric import Judgement, Rubric, averaged, joined
 from judging.rubric_files import read_rubric
 from validation.schemas import Frozen, Language, Message, NonBlank
@@ -67,7 +67,10 @@ class Assessed:
 
 
 def judge_mode(settings: PreferenceSettings, access: LlmAccess) -> JudgeMode:
-    """Who judges. Raises ConfigurationError where a judge endpoint cannot."""
+    """Who judges.
+
+    Raises ConfigurationError where a judge endpoint cannot, JudgeError where there are too few.
+    """
     if settings.judge == "rules":
         return "rules"
     if settings.judge is None and "judge" not in access.roles:
@@ -79,6 +82,7 @@ def judge_mode(settings: PreferenceSettings, access: LlmAccess) -> JudgeMode:
                 "judge must be able to chat. Name a chat endpoint for the role 'judge', or set "
                 "`preferences.judge: rules`."
             )
+    check_panel(len(access.shares("judge")), settings.judges)
     return settings.judge or "both"
 
 

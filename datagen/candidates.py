@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from datagen.access import LlmAccess
 from datagen.agents import doctor_view
 from datagen.clinical_errors import ClinicalError, shown_to_writer
 from datagen.preferences import Place, PreferenceSettings
@@ -30,11 +31,8 @@ async def draw_candidates(
 ) -> tuple[Candidate, ...]:
     """Draws of one turn, before them the turn as it was said (not for `on_policy`).
 
-    Raises FaultyCompletion and what ends a run, ConfigurationError where `on_policy` would
-    draw from several models.
+    Raises FaultyCompletion and what ends a run.
     """
-    if place.method == "on_policy":
-        need_one_policy(speaker)
     view = doctor_view(place.case.language, place.history)
     drawn = [] if place.method == "on_policy" else [Candidate(SAID, place.said)]
     for number in range(settings.samples):
@@ -45,11 +43,11 @@ async def draw_candidates(
     return tuple(drawn)
 
 
-def need_one_policy(speaker: Speaker) -> None:
-    """Raises ConfigurationError where the doctor is more than one model."""
-    pool = speaker.cast.pool("doctor")
-    names = [completer.settings.name for completer in pool.completers]
-    if len(names) > 1:
+def check_policy(settings: PreferenceSettings, access: LlmAccess) -> None:
+    """Raises ConfigurationError where `on_policy` would draw from more than one model."""
+    endpoints = [share.endpoint for share in access.shares("doctor")] + list(access.fallbacks)
+    names = list(dict.fromkeys(one.name for one in endpoints))
+    if "on_policy" in (settings.methods or ()) and len(names) > 1:
         raise ConfigurationError(
             f"the method on_policy takes all candidates from the model itself, and the role "
             f"'doctor' may be answered by {len(names)} endpoints ({', '.join(names)}). Name one "

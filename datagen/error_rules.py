@@ -15,7 +15,6 @@ from judging.doctor_turn import (
     MOST_WIDTH,
     DoctorTurn,
     Topic,
-    new_topic,
     no_invented_finding,
 )
 from judging.wording import count_questions, first_mention, plain_text
@@ -52,8 +51,13 @@ LEADING: Mapping[Language, re.Pattern[str]] = {
     ),
     "zh": re.compile(r"(?:对吧|是吧|对不对|没错吧|没有吧|吧)\s*[?？]|(?:肯定|当然)[^。？！]*[?？]"),
 }
+UNMARKED_QUESTION = re.compile(
+    r"\b(?:tell me|describe|say (?:a bit )?more|i (?:would|'d) like to know)\b"
+    r"|什么|多少|有没有|是不是|哪|几[天次个年岁]|吗|说说|讲讲"
+)
 RETURN_WORDS = re.compile(
-    r"\b(?:come back|return|call|see (?:a|your) doctor|seek|emergency|ambulance|worse|help|999|911)"
+    r"\b(?:come (?:back|in|to|the same|within|at once|straight)|return|call|see (?:a|your) doctor"
+    r"|seek|emergency|ambulance|worse|help|999|911)"
     r"|复诊|再来|回来|加重|恶化|急诊|120|就医|[去来]医院|马上|立刻|联系"
 )
 AMOUNT = re.compile(
@@ -73,8 +77,10 @@ MULTIPLIED = 2.0
 
 
 def asks_nothing(place: Place, text: str, good: str) -> Carried:
-    """A question mark tells it."""
-    return count_questions(text) == 0
+    """No question mark, and no words that ask without one."""
+    if count_questions(text):
+        return False
+    return None if UNMARKED_QUESTION.search(plain_text(text)) else True
 
 
 def asks_several(place: Place, text: str, good: str) -> Carried:
@@ -102,9 +108,14 @@ def tells_finding(place: Place, text: str, good: str) -> Carried:
 
 
 def asks_again(place: Place, text: str, good: str) -> Carried:
-    """Asks for nothing but what has come out."""
-    verdict = new_topic(doctor_turn(place, text))
-    return True if verdict and verdict[0] == 0.0 else None
+    """Asks for nothing but what the doctor has asked for as often as it takes."""
+    asked = [m.content for m in place.history if m.role == "assistant"]
+    touched = [t for t in _topics(place.case) if first_mention(text, t.asked_by)]
+    again = [
+        sum(bool(first_mention(earlier, topic.asked_by)) for earlier in asked) >= topic.questions
+        for topic in touched
+    ]
+    return True if again and all(again) else None
 
 
 def reassures(place: Place, text: str, good: str) -> Carried:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from artifacts.step import Built, Workspace
 from datagen.access import AgentRole, Cast, LlmAccess
 from datagen.assessment import judge_mode
+from datagen.candidates import check_policy
 from datagen.cases import Case
 from datagen.clinical_errors import ERRORS_FILE
 from datagen.errors import DamagedInput
@@ -40,7 +41,11 @@ UNBALANCED = "pairs.jsonl"
 
 
 def preference_roles(settings: PreferenceSettings, access: LlmAccess) -> tuple[AgentRole, ...]:
-    """The roles that are asked. Raises ConfigurationError where a judge endpoint cannot judge."""
+    """The roles that are asked.
+
+    Raises ConfigurationError and JudgeError where the endpoints cannot do what is asked for.
+    """
+    check_policy(settings, access)
     judged = judge_mode(settings, access) != "rules"
     return ("doctor", "teacher", "judge") if judged else ("doctor", "teacher")
 

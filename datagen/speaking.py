@@ -130,17 +130,6 @@ class Speaker:
 
         return await self._say("doctor", ask, draw)
 
-    async def flawed_line(
-        self, view: DoctorView, good: str, error: str, line: LineSettings, draw: Draw
-    ) -> Spoken:
-        """A doctor's good line rewritten so that it carries an error. Chat style only."""
-        prompt = read_prompt(view.language, "chat", "error")
-        text = render(prompt, talk=view.talk, good=good, error=error)
-        message = Message(role="user", content=text)
-        return await self._say(
-            "teacher", lambda e: _request(e, line, draw, messages=(message,)), draw
-        )
-
     def _style(self, endpoint: EndpointSettings) -> Style:
         return self.style or endpoint.style
 

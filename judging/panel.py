@@ -117,19 +117,24 @@ def panel_of(pool: Pool, settings: JudgeSettings, item: str) -> tuple[Judge, ...
     Without fallbacks: one that stood in for a judge would be asked twice. Raises JudgeError
     where judges would have to repeat themselves.
     """
+    check_panel(len(pool.members), settings)
     wanted = settings.judges or len(pool.members)
-    if wanted > len(pool.members) and settings.temperature == 0.0:
-        raise JudgeError(
-            f"{wanted} judges are asked for and the role 'judge' has {len(pool.members)} "
-            "endpoint(s): at temperature 0 the same endpoint gives the same verdict again. Name "
-            "more endpoints for the role, or set the judges' temperature above 0."
-        )
     order = _drawn_by_weight(pool.members, item) if settings.judges else pool.members
     alone = [Pool([member], on_answer=pool.on_answer) for member in order]
     for one in alone:
         one.without_schema = pool.without_schema
     places = (divmod(number, len(alone)) for number in range(wanted))
     return tuple(Judge(alone[place], draw, settings) for draw, place in places)
+
+
+def check_panel(endpoints: int, settings: JudgeSettings) -> None:
+    """Raises JudgeError where so many endpoints would have to repeat themselves."""
+    if (settings.judges or 0) > endpoints and settings.temperature == 0.0:
+        raise JudgeError(
+            f"{settings.judges} judges are asked for and the role 'judge' has {endpoints} "
+            "endpoint(s): at temperature 0 the same endpoint gives the same verdict again. Name "
+            "more endpoints for the role, or set the judges' temperature above 0."
+        )
 
 
 def _drawn_by_weight(members: Sequence[Member], item: str) -> list[Member]:

@@ -10,7 +10,7 @@ from validation.checks import (
     check_conversation,
     check_preference,
 )
-from validation.schemas import Message
+from validation.schemas import Message, PreferencePair
 
 QUESTION, ANSWER = ENGLISH
 
@@ -137,3 +137,12 @@ def test_the_registries_hold_each_check_once() -> None:
     for registry in (CONVERSATION_CHECKS, PREFERENCE_CHECKS):
         assert len(set(registry)) == len(registry)
         assert all(check.__doc__ for check in registry)
+
+
+def test_fields_that_were_added_later_leave_the_names_of_older_rows_as_they_were() -> None:
+    older = pair().record_id
+    # The name that this row had before the fields were there.
+    assert older == "247f9129f0a6580537039f4367611fba68e48474bc626d0afc5002922cdf867e"
+    judged = pair(judges=("a",), flip_rate=0.5, length_difference=-3, verified="judge")
+    assert judged.record_id != older
+    assert PreferencePair.model_validate(judged.model_dump()) == judged
