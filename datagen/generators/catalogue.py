@@ -5,14 +5,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from datagen.generators import passage, question_answer
+from datagen.generators import passage, question_answer, safety
 from datagen.generators.generator import Generator
 from datagen.generators.passage import PassageSettings
 from datagen.generators.question_answer import QuestionAnswerSettings
+from datagen.generators.safety import SafetySettings
 
-AnyGenerator = Annotated[QuestionAnswerSettings | PassageSettings, Field(discriminator="kind")]
+AnyGenerator = Annotated[
+    QuestionAnswerSettings | SafetySettings | PassageSettings, Field(discriminator="kind")
+]
 GENERATORS: Mapping[str, Generator] = {
     question_answer.KIND: question_answer.GENERATOR,
+    safety.KIND: safety.GENERATOR,
     passage.KIND: passage.GENERATOR,
 }
 

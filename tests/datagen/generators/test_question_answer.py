@@ -112,11 +112,11 @@ CALM = {
 
 
 def alarmed(body):
-    return ALARM[language_in(body)].format(body["seed"] % 997)
+    return ALARM[language_in(body)].format(body["seed"])
 
 
 def calm(body):
-    return CALM[language_in(body)].format(body["seed"] % 997)
+    return CALM[language_in(body)].format(body["seed"])
 
 
 def test_an_alarm_sign_of_a_lay_person_needs_a_word_on_urgent_help(generate):
