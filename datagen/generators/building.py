@@ -85,12 +85,16 @@ def build_generated(settings: AnyGenerator, access: LlmAccess, workspace: Worksp
                     kinds[row.source.partition("/")[0]] += 1
 
         work.run(items, len(items), partial(_make, settings, generator), keep)
-    told: dict[str, JsonValue] = {"generator": settings.kind, "items": len(items)}
+    told: dict[str, JsonValue] = {
+        "generator": settings.kind,
+        "rows_wanted": settings.rows,
+        "items": len(items),
+    }
     return outturn.built(work.meter, told | {"by_source": dict(sorted(kinds.items()))})
 
 
 async def _make(settings: AnyGenerator, generator: Generator, item: Item, cast: Cast) -> Made:
-    names = (settings.kind, settings.seed, item.language, item.place)
+    names = (settings.kind, settings.seed, item.language, *item.identity)
     asker = Asker(cast, settings.line, item.language, names)
     try:
         return await generator.make(settings, item, asker)

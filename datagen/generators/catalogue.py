@@ -5,21 +5,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from datagen.generators import passage, question_answer, safety, tool_use
+from datagen.generators import passage, question_answer, safety, summary, tool_use
 from datagen.generators.generator import Generator
 from datagen.generators.passage import PassageSettings
 from datagen.generators.question_answer import QuestionAnswerSettings
 from datagen.generators.safety import SafetySettings
+from datagen.generators.summary import SummarySettings
 from datagen.generators.tool_use import ToolUseSettings
 
 AnyGenerator = Annotated[
-    QuestionAnswerSettings | SafetySettings | ToolUseSettings | PassageSettings,
+    QuestionAnswerSettings | SafetySettings | ToolUseSettings | SummarySettings | PassageSettings,
     Field(discriminator="kind"),
 ]
 GENERATORS: Mapping[str, Generator] = {
     question_answer.KIND: question_answer.GENERATOR,
     safety.KIND: safety.GENERATOR,
     tool_use.KIND: tool_use.GENERATOR,
+    summary.KIND: summary.GENERATOR,
     passage.KIND: passage.GENERATOR,
 }
 

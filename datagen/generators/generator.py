@@ -61,6 +61,11 @@ class Item(Frozen):
     language: Language
     place: int
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What its requests follow from, beside settings and language."""
+        return (self.place,)
+
 
 @dataclass(frozen=True)
 class Ground:
