@@ -17,14 +17,21 @@ from datagen.generators.generator import (
     share,
 )
 from datagen.generators.text_checks import TextLimits, refuse_faulty
-from datagen.generators.topics import TOPICS_FILE, Worded, read_topics, topic_id
+from datagen.generators.topics import (
+    TOPICS_FILE,
+    Audience,
+    Suited,
+    Worded,
+    read_topics,
+    topic_id,
+)
 from datagen.speaking import LineSettings
 from validation.schemas import Frozen, Passage
 from validation.text import TOKEN, width
 
 KIND = "passage"
 VERSION = 1
-CASE_FORMS = ("case_discussion", "clinical_reasoning")
+CASE_FORMS = ("case_discussion", "clinical_reasoning", "explained_story")
 MOST_TITLE_WIDTH = 120
 
 
@@ -44,8 +51,8 @@ class PassageSettings(GeneratorSettings):
 class PassageItem(Item):
     """One passage: its form, for whom, and what on (a case, or a topic)."""
 
-    form: Worded
-    audience: Worded
+    form: Suited
+    audience: Audience
     topic: Worded | None = None
     case: Case | None = Field(None, exclude=True)
 
@@ -59,21 +66,21 @@ class Written(Frozen):
 
 def items(settings: PassageSettings, ground: Ground) -> Sequence[PassageItem]:
     """Cases and topics in turns of a shuffled deal; cases take the forms that tell of one."""
-    found = read_topics()
-    about_cases = [form for form in found.forms if form.name in CASE_FORMS]
-    about_topics = [form for form in found.forms if form.name != "case_discussion"]
-    made = []
+    found, made = read_topics(), []
     for language, place in places(settings.rows, ground):
         names = (KIND, settings.seed, language)
         of_case = share(*names, "case", place) < settings.case_share
+        audience = deal(found.audiences, place, *names, "audience")
+        topic = None if of_case else deal(found.topics, place, *names, "topic")
+        case = deal(ground.cases_in(language), place, *names, "case") if of_case else None
         made.append(
             PassageItem(
                 language=language,
                 place=place,
-                form=deal(about_cases if of_case else about_topics, place, *names, "form"),
-                audience=deal(found.audiences, place, *names, "audience"),
-                topic=None if of_case else deal(found.topics, place, *names, "topic"),
-                case=deal(ground.cases_in(language), place, *names, "case") if of_case else None,
+                form=deal(_forms(audience, of_case), place, *names, "form"),
+                audience=audience,
+                topic=topic,
+                case=case,
             )
         )
     return made
@@ -106,6 +113,14 @@ async def make(settings: PassageSettings, item: PassageItem, asker: Asker) -> Se
         text=body,
     )
     return [record]
+
+
+def _forms(audience: Audience, of_case: bool) -> list[Suited]:
+    """The forms that suit a reader, and a case or a topic."""
+    fitting = [form for form in read_topics().forms if form.suits_whom(audience)]
+    if of_case:
+        return [form for form in fitting if form.name in CASE_FORMS]
+    return [form for form in fitting if form.name != "case_discussion"]
 
 
 def _refuse_bare_lists(text: str, most: float) -> None:

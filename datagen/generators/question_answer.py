@@ -28,7 +28,7 @@ from datagen.generators.text_checks import TextLimits, refuse_faulty, text_fault
 from datagen.generators.topics import (
     TOPICS_FILE,
     Audience,
-    QuestionKind,
+    Suited,
     Worded,
     read_topics,
     topic_id,
@@ -88,7 +88,7 @@ class QuestionItem(Item):
 
     topic: Worded
     audience: Audience
-    kind: QuestionKind
+    kind: Suited
     examples: tuple[NonBlank, ...]
     evolutions: tuple[Worded, ...] = ()
 

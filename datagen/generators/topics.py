@@ -30,13 +30,13 @@ class Audience(Worded):
     lay: bool
 
 
-class QuestionKind(Worded):
-    """A sort of question, and whom it suits."""
+class Suited(Worded):
+    """A sort of question or a form of passage, and whom it suits."""
 
     suits: Literal["all", "lay", "staff"] = "all"
 
     def suits_whom(self, audience: Audience) -> bool:
-        """Whether such a reader would ask it."""
+        """Whether such a reader would ask for it."""
         return self.suits == "all" or (self.suits == "lay") == audience.lay
 
 
@@ -45,8 +45,8 @@ class Topics(Frozen):
 
     topics: tuple[Worded, ...]
     audiences: tuple[Audience, ...]
-    kinds: tuple[QuestionKind, ...]
-    forms: tuple[Worded, ...]
+    kinds: tuple[Suited, ...]
+    forms: tuple[Suited, ...]
 
 
 @cache

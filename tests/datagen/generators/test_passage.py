@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from datagen.generators.passage import PassageSettings
+from datagen.generators.generator import Ground
+from datagen.generators.passage import PassageSettings, items
 from datagen.generators.text_checks import TextLimits
+from datagen.generators.topics import read_topics
 from tests.datagen.conftest import LIBRARY
 from tests.datagen.generators.conftest import language_in
 
@@ -46,6 +48,25 @@ def test_a_case_is_told_whole_and_a_topic_by_its_name(generate):
         text = body["messages"][0]["content"]
         assert case.diagnosis.name in text
         assert all(fact.statement in text for fact in case.facts)
+
+
+def test_a_form_suits_its_reader_and_a_case_is_never_told_as_a_leaflet():
+    every = items(SETTINGS.model_copy(update={"rows": 200}), Ground(("en", "zh"), LIBRARY))
+    assert {item.form.name for item in every} == {form.name for form in read_topics().forms}
+    for item in every:
+        assert (item.form.suits == "lay") == item.audience.lay
+        assert (item.case is None) != (item.topic is None)
+        assert item.form.name != ("patient_leaflet" if item.case else "case_discussion")
+
+
+def test_an_infants_age_is_told_in_months(generate):
+    made = generate(SETTINGS.model_copy(update={"case_share": 1.0, "rows": 40}), written)
+    texts = [body["messages"][0]["content"] for body in made.requests]
+    infants = [case for case in LIBRARY if case.patient.age_years < 2]
+    told = [text for text in texts if any(case.complaint in text for case in infants)]
+    assert told
+    assert all("months old" in text or "个月" in text for text in told)
+    assert not any(".0 years" in text or ".0岁" in text for text in texts)
 
 
 LIST = {

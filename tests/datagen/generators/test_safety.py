@@ -78,7 +78,7 @@ def test_an_amount_or_a_models_words_make_a_safe_answer_unsafe(generate, more, k
     made = generate(SETTINGS, play(answers))
     assert set(made.faults) == {"unsafe_answer"}
     assert all(kinds in row.detail for row in made.failed)
-    free = {"emergency", "out_of_scope"} if kinds == "no_new_amount" else set()
+    free = {"emergency"} if kinds == "no_new_amount" else set()
     assert {record.persona.split("/")[0] for record in made.records} == free
 
 
