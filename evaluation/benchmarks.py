@@ -43,8 +43,7 @@ class Prepared:
 def read_split(dataset: Path, view: str) -> list[Row]:
     """The rows of `<view>/test.parquet`.
 
-    Raises MissingInput where the file is missing or its talks call tools, EmptyBenchmark where
-    it has no row.
+    Raises MissingInput where the file is missing, EmptyBenchmark where it has no row.
     """
     from pyarrow import parquet
 
@@ -54,11 +53,6 @@ def read_split(dataset: Path, view: str) -> list[Row]:
             f"{dataset} holds no {view}/test.parquet: give a data set built by validation"
         )
     rows: list[Row] = parquet.read_table(path).to_pylist()
-    if "tools" in (rows[0] if rows else ()):
-        raise MissingInput(
-            f"{path} holds calls of tools, which are not measured yet: leave those records out of "
-            "the data set, or this benchmark out of evaluate.benchmarks"
-        )
     if not rows:
         raise EmptyBenchmark(
             f"{path} has no row, so there is nothing to measure on: raise splits.test_share or "
@@ -70,11 +64,15 @@ def read_split(dataset: Path, view: str) -> list[Row]:
 def prepare_held_out(
     tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row], limit: int
 ) -> Prepared:
-    """Held-out conversations as tokens; `limit` tokens at most, the others are left out."""
+    """Held-out conversations as tokens; `limit` tokens at most, the others are left out.
+
+    Left out are those with tools, too, as in training.
+    """
     talks: dict[int, Tokens] = {}
     left_out = []
     for number, row in enumerate(rows):
         try:
+            _refuse_tools(row)
             tokens = encode_talk(tokenizer, row["messages"])
             _check_length(len(tokens.ids), limit)
             if not any(tokens.spoken):
@@ -114,6 +112,7 @@ def prepare_preference(
     left_out = []
     for number, row in enumerate(rows):
         try:
+            _refuse_tools(row)
             pair = _encode_pair(tokenizer, row)
             _check_length(len(pair.prompt) + max(map(len, pair.completions)), limit)
         except ChatError as error:
@@ -228,6 +227,11 @@ def _start(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
 def _check_length(tokens: int, limit: int) -> None:
     if tokens > limit:
         raise ChatError(f"{tokens} tokens, max_length_tokens is {limit}")
+
+
+def _refuse_tools(row: Row) -> None:
+    if row.get("tools"):
+        raise ChatError("the record defines tools, which cannot be rendered yet")
 
 
 def _left_out(row: Row, error: ChatError, origin: str) -> Quarantined:

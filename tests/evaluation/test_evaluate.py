@@ -179,14 +179,21 @@ def test_a_missing_split_is_named(inputs, tmp_path):
         build_evaluation(NO_QUESTIONS, factory.workspace(tmp_path, {"model": inputs["model"]}))
 
 
-def test_talks_that_call_tools_are_refused_with_a_way_out(inputs, tmp_path):
-    talk = factory.talk("en-0", "en")
+def test_talks_with_tools_are_left_out_and_named(inputs, tmp_path):
+    talk, other = factory.talk("en-0", "en"), factory.talk("en-1", "en")
     with_tools = type(talk).model_validate(
         talk.model_dump(exclude={"record_id"}) | {"tools": [{"name": "lab"}]}
     )
+    settings = EvaluateSettings(benchmarks=("held_out",), samples=0)
+    factory.dataset(inputs["dataset"], talks=[with_tools, other])
+    place = factory.workspace(tmp_path, inputs)
+    build_evaluation(settings, place)
+    (left,) = map(json.loads, (place.out / "left_out.jsonl").read_text().splitlines())
+    assert (left["fault"], "defines tools" in left["detail"]) == ("cannot_be_measured", True)
+    assert {item.item_id for item in read_items(place.out)} == {other.record_id}
     factory.dataset(inputs["dataset"], talks=[with_tools])
-    with pytest.raises(MissingInput, match="calls of tools.*leave those records out"):
-        build_evaluation(NO_QUESTIONS, factory.workspace(tmp_path, inputs))
+    with pytest.raises(EmptyBenchmark, match="defines tools"):
+        build_evaluation(settings, factory.workspace(tmp_path, inputs))
 
 
 def test_the_key_knows_the_questions_and_a_wrong_digest_is_refused(inputs, tmp_path):
