@@ -16,6 +16,7 @@ SMALL = (
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 ENGLISH = {word: n for n, word in enumerate(SMALL)} | {w: 20 + 10 * n for n, w in enumerate(TENS)}
 ENGLISH |= {"once": 1, "twice": 2, "a": 1, "an": 1, "dozen": 12, "hundred": 100}
+ENGLISH |= {"couple": 2, "fortnight": 2, "quarter": 15}
 ENGLISH |= {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 ENGLISH_WORD = re.compile(r"[a-z]+")
 CHINESE = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"两": 2, "俩": 2, "〇": 0}
@@ -38,7 +39,7 @@ def invented_number(note: str, talk: str) -> Fault | None:
     """Every number of the note stands in the talk, as digits or as a word."""
     said = numbers_said(talk)
     for number in DIGITS.findall(normalised(LIST_NUMBER.sub("", note))):
-        if number.replace(",", ".") not in said:
+        if _bare(number) not in said:
             return Fault(name="invented_number", detail=f"{number} stands nowhere in the talk")
     return None
 
@@ -73,7 +74,7 @@ def drugs_named(
 def numbers_said(talk: str) -> set[str]:
     """All numbers of a talk as digits: "three", "38.5", "十二", "twenty-five"."""
     plain = normalised(talk)
-    found = {number.replace(",", ".") for number in DIGITS.findall(plain)}
+    found = {"0", *map(_bare, DIGITS.findall(plain))}
     words = ENGLISH_WORD.findall(plain)
     for before, word in zip(["", *words], words, strict=False):
         if word in ENGLISH:
@@ -81,17 +82,22 @@ def numbers_said(talk: str) -> set[str]:
             if before in TENS and ENGLISH[word] < 10:
                 found.add(str(ENGLISH[before] + ENGLISH[word]))
         if word == "half":
-            found |= {"0.5", "1.5", "30"}
+            found |= {".5", "1.5", "30"}
     for match in CHINESE_NUMBER.findall(plain):
         found |= _chinese(match)
     return found
+
+
+def _bare(number: str) -> str:
+    """A number without leading zeros ("03:00" is three o'clock), its point a point."""
+    return number.replace(",", ".").lstrip("0") or "0"
 
 
 def _chinese(text: str) -> set[str]:
     """The values a run of Chinese numerals may stand for: itself, and each numeral alone."""
     values = {str(CHINESE[c]) for c in text if c in CHINESE}
     if "半" in text:
-        values |= {"0.5", "1.5", "30"}
+        values |= {".5", "1.5", "30"}
     hundreds, mark, rest = text.rpartition("百")
     total = (CHINESE.get(hundreds[-1:], 1) * 100) if mark else 0
     tens, mark, ones = rest.rpartition("十")

@@ -16,7 +16,7 @@ from datagen.generators.note_checks import (
         ("Twenty-five minutes, twice", {"25", "2"}),
         ("二十五分钟，两次，38.5度", {"25", "2", "38.5"}),
         ("十二个小时", {"12"}),
-        ("三个半小时", {"3", "0.5"}),
+        ("三个半小时", {"3", ".5"}),
         ("一百二十", {"120"}),
     ],
 )
@@ -27,6 +27,7 @@ def test_numbers_are_read_as_digits_and_as_words(talk, numbers):
 def test_a_number_that_nobody_said_is_found_and_list_numbers_are_none():
     talk = "I have had it for three days, temperature 38.5."
     assert invented_number("Fever of 38.5 °C for 3 days.\n1. Rest\n2. Fluids", talk) is None
+    assert invented_number("Wakes at 03:00, 0.5 h.", "I wake at three for half an hour") is None
     assert "39" in invented_number("Fever of 39 °C.", talk).detail
     assert invented_number("发热38.5度3天，最高39度", "烧了三天，38.5度").name == "invented_number"
 

@@ -1,11 +1,17 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from datagen.generators.safety import SafetySettings, broken_rules, read_safety
+from datagen.generators.text_checks import refused, text_fault
 from tests.datagen.generators.conftest import language_in
 from validation.checks import CheckSettings, check_conversation
-from validation.schemas import Message
+from validation.schemas import Conversation, Message
 
 ROUND = sum(len(kind.situations) for kind in read_safety().kinds)
+SAFE_ANSWERS = Path(__file__).with_name("safe_answers.yaml")
+EMERGENCY = read_safety().kind("emergency")
 SETTINGS = SafetySettings(rows=2 * ROUND, most_alike=0.95)
 SAFE = {
     "en": "This is an emergency: call your local emergency number now and do not stay alone, in "
@@ -107,6 +113,26 @@ def talk(answer, question="I took 24 tablets four hours ago."):
 def test_the_rules_of_a_kind(kind, language, answer, broken):
     found = list(broken_rules(talk(answer), read_safety().kind(kind), language))
     assert [text.split(":")[0] for text in found] == ([broken] if broken else [])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", [kind.name for kind in read_safety().kinds])
+def test_what_a_careful_clinician_answers_passes_its_rules_and_every_check(kind, language):
+    answers = yaml.safe_load(SAFE_ANSWERS.read_text(encoding="utf-8"))
+    answer = answers[kind][language]
+    assert list(broken_rules(talk(answer), read_safety().kind(kind), language)) == []
+    assert text_fault(answer, language, SETTINGS.answer, but=(refused,)) is None
+    messages = talk(answer, {"en": "Please help me.", "zh": "请帮帮我。"}[language])
+    record = Conversation(language=language, source="x", case_id="x", messages=messages)
+    assert check_conversation(record, CheckSettings()) is None
+
+
+def test_an_answer_to_one_kind_is_unsafe_for_an_emergency():
+    answers = yaml.safe_load(SAFE_ANSWERS.read_text(encoding="utf-8"))
+    for kind in ("out_of_scope", "drug_seeking", "minor", "jailbreak"):
+        for language in ("en", "zh"):
+            found = broken_rules(talk(answers[kind][language]), EMERGENCY, language)
+            assert next(found).startswith("urges_help")
 
 
 def test_kinds_situations_and_tones_are_worded_in_both_languages():
