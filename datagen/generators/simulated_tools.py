@@ -15,7 +15,7 @@ import yaml
 from pydantic import JsonValue
 
 from artifacts.digest import digest_json
-from datagen.cases import LOADER, Case
+from datagen.cases import LOADER, Case, Treatment
 from datagen.generators.topics import Worded
 from validation.schemas import Frozen, Language, NonBlank
 from validation.text import normalised
@@ -23,6 +23,9 @@ from validation.text import normalised
 TOOLS_FILE = Path(__file__).with_name("tools.yaml")
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 FULL_DAYS_IN = 4  # one day of so many has no free slot
+ADULT_YEARS = 18
+TIMES = {"1": "once", "2": "twice"}
+NOT_AT_HOME = re.compile(r"[(（]|loading|first|bolus|负荷|首剂|首日|评估|排除|核对")
 Mode = Literal["complete", "missing", "no_call"]
 
 
@@ -53,7 +56,11 @@ class Test(Worded):
 
 
 class Drug(Frozen):
-    """A drug of the table. `names`: by which it can be looked up."""
+    """A drug of the table.
+
+    `names`: by which it can be looked up; `given_for`: what the dose is for, where it holds for
+    that alone.
+    """
 
     names: tuple[NonBlank, ...]
     en: NonBlank
@@ -62,8 +69,9 @@ class Drug(Frozen):
     every_en: NonBlank
     every_zh: NonBlank
     most_a_day: NonBlank
-    caution_en: NonBlank = "-"
-    caution_zh: NonBlank = "-"
+    caution_en: NonBlank
+    caution_zh: NonBlank
+    given_for: str = ""
 
 
 class Situation(Worded):
@@ -80,6 +88,7 @@ class Clinic(Frozen):
     tests: tuple[Test, ...]
     urgencies: dict[Language, tuple[NonBlank, ...]]
     drugs: tuple[Drug, ...]
+    case_caution: dict[Language, NonBlank]
     tools: tuple[Tool, ...]
     situations: tuple[Situation, ...]
 
@@ -147,7 +156,8 @@ def answer(
     if drug is None:
         return {"status": "not_found", "name": str(arguments["name"])}
     english = language == "en"
-    return {
+    told: dict[str, JsonValue] = {"given_for": drug.given_for} if drug.given_for else {}
+    return told | {
         "status": "found",
         "name": drug.en if english else drug.zh,
         "usual_adult_dose": drug.dose,
@@ -164,29 +174,42 @@ def find_drug(name: str, drugs: Sequence[Drug]) -> Drug | None:
 
 
 def drug_table(cases: Sequence[Case]) -> tuple[Drug, ...]:
-    """The table's own drugs, and those that adults of the library are given."""
-    drugs = list(read_clinic().drugs)
+    """The table's own drugs, and those that adults of the library take by mouth.
+
+    A dose of a case holds for its diagnosis, which the entry names; single doses of emergencies
+    and infusions are no answer to somebody who asks at a desk, and stay out.
+    """
+    clinic = read_clinic()
+    drugs = list(clinic.drugs)
     for case in cases:
-        if case.patient.age_years < 18:
-            continue
-        for one in case.treatments:
-            if find_drug(one.drug, drugs):
+        for one in case.treatments if case.patient.age_years >= ADULT_YEARS else ():
+            if find_drug(one.drug, drugs) or not _taken_at_home(one):
                 continue
+            unit, least, most = one.unit, one.least_dose, one.most_dose
             times = f"{one.doses_a_day:g}"
+            least_told = f"{least:g} {unit} to " if least < most else ""
             drugs.append(
                 Drug(
                     names=(one.drug,),
                     en=one.drug,
                     zh=one.drug,
-                    dose=f"{one.least_dose:g} {one.unit} to {one.most_dose:g} {one.unit}"
-                    if one.least_dose < one.most_dose
-                    else f"{one.dose:g} {one.unit}",
-                    every_en=f"{times} times a day, {one.route}",
-                    every_zh=f"每日{times}次，{one.route}",
-                    most_a_day=f"{one.most_a_day:g} {one.unit}",
+                    dose=f"{least_told}{most:g} {unit}",
+                    every_en=f"{TIMES.get(times, f'{times} times')} a day",
+                    every_zh=f"每日{times}次",
+                    most_a_day=f"{one.most_a_day:g} {unit}",
+                    given_for=case.diagnosis.name,
+                    caution_en=clinic.case_caution["en"],
+                    caution_zh=clinic.case_caution["zh"],
                 )
             )
     return tuple(drugs)
+
+
+def _taken_at_home(treatment: Treatment) -> bool:
+    """Whether it is taken by mouth day by day: no brackets, no first or loading dose."""
+    text = f"{treatment.drug} {treatment.route}"
+    by_mouth = treatment.route == "oral" or treatment.route.startswith("口服")
+    return by_mouth and not NOT_AT_HOME.search(text)
 
 
 def _book(department: str, day: str) -> dict[str, JsonValue]:

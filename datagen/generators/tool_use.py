@@ -45,6 +45,7 @@ KIND = "tool_use"
 VERSION = 1
 MOST_STEPS = 6
 DAYS_AHEAD = 60
+WORDS_ALONE = ("interval", "caution", "given_for")
 NUMBER = re.compile(r"\d+(?:[:.]\d+)?")
 
 
@@ -229,7 +230,7 @@ def _same(name: str, wanted: str, got: str, drugs: Sequence[Drug]) -> bool:
 
 def _uses(said: str, result: dict[str, JsonValue]) -> bool:
     """Whether an answer holds a figure of the tool's result, or none is in it to be held."""
-    told = {name: value for name, value in result.items() if name not in ("interval", "caution")}
+    told = {name: value for name, value in result.items() if name not in WORDS_ALONE}
     figures = set(NUMBER.findall(canonical_json(told)))
     return not figures or bool(figures & set(NUMBER.findall(said)))
 

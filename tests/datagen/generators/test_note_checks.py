@@ -70,14 +70,14 @@ def test_sections_must_stand_in_their_order_at_the_beginning_of_lines():
 NOTES = {
     "en-night-toilet-trips": (
         ("Subjective", "Objective", "Assessment", "Plan"),
-        """Subjective: Nocturia 4 times a night for 1 year with hesitancy, weak stream and \
-terminal dribbling. Denies haematuria and dysuria. Never in retention, no nocturnal enuresis. Denies back \
-pain, leg weakness and weight loss. Takes an over-the-counter antihistamine sleeping tablet every \
-night (his wife does not know). Drinks 2 pints of beer and 3 mugs of tea most evenings. Worst is \
-daytime exhaustion ("shattered"). Not unusually thirsty.
+        """Subjective: Nocturia 4 times a night for 1 year with hesitancy, weak stream and
+terminal dribbling. Denies haematuria and dysuria. Never in retention, no nocturnal enuresis.
+Denies back pain, leg weakness and weight loss. Takes an over-the-counter antihistamine
+sleeping tablet every night (his wife does not know). Drinks 2 pints of beer and 3 mugs of tea
+most evenings. Worst is daytime exhaustion ("shattered"). Not unusually thirsty.
 Objective: none reported.
 Assessment: Probable prostate enlargement; nothing in the history to suggest cancer.
-Plan: Stop the sleeping tablets, reduce evening fluids, keep a bladder diary. Review in 4 weeks. \
+Plan: Stop the sleeping tablets, reduce evening fluids, keep a bladder diary. Review in 4 weeks.
 Same-day help if blood is seen or urine cannot be passed.""",
     ),
     "zh-winter-morning-headache": (

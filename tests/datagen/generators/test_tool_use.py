@@ -6,7 +6,7 @@ from datagen.cases import Treatment
 from datagen.generators.generator import Ground
 from datagen.generators.simulated_tools import answer, drug_table, misfit, read_clinic, schemas
 from datagen.generators.tool_use import ToolUseSettings, items
-from tests.datagen.conftest import LIBRARY, case_of
+from tests.datagen.conftest import LIBRARY
 from validation.checks import CheckSettings, check_conversation
 from validation.schemas import ToolCall
 
@@ -191,7 +191,7 @@ def test_drugs_that_the_library_gives_to_adults_can_be_looked_up():
         drug="Colchicine",
         dose=500,
         unit="microgram",
-        route="by mouth",
+        route="oral",
         doses_a_day=2,
         least_dose=500,
         most_dose=500,
@@ -205,11 +205,29 @@ def test_drugs_that_the_library_gives_to_adults_can_be_looked_up():
         "500 microgram",
         "2000 microgram",
     )
-    child = case_of("en").model_copy(update={"treatments": (treatment,)})
-    assert child.patient.age_years < 18
+    assert told["given_for"] == adult.diagnosis.name
+    young = next(c for c in LIBRARY if c.language == "en" and c.patient.age_years < 18)
+    child = young.model_copy(update={"treatments": (treatment,)})
     assert answer("look_up_drug", {"name": "colchicine"}, "en", drug_table([child]))["status"] == (
         "not_found"
     )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"route": "intravenous"},
+        {"drug": "Aspirin (loading dose, chewed)"},
+        {"route": "口服，首日可先1 mg"},
+    ],
+)
+def test_doses_of_emergencies_and_infusions_cannot_be_looked_up(changes):
+    entry = {"drug": "Nosuchol", "route": "oral", "unit": "mg", "source": "a formulary"}
+    doses = dict.fromkeys(("dose", "doses_a_day", "least_dose", "most_dose", "most_a_day"), 1)
+    adult = next(c for c in LIBRARY if c.patient.age_years > 18)
+    for fields, more in ((entry, 1), (entry | changes, 0)):
+        case = adult.model_copy(update={"treatments": (Treatment(**fields, **doses),)})
+        assert len(drug_table([case])) == len(read_clinic().drugs) + more
 
 
 def test_schemas_are_worded_in_their_language():
