@@ -61,7 +61,10 @@ class BuildSettings(Frozen):
 
     @model_validator(mode="after")
     def _batches_are_of_steps(self) -> Self:
-        steps = ("conversations", "preferences", "cases", *self.generators)
+        own = ("conversations", "preferences", "cases")
+        if taken := sorted(set(own) & set(self.generators)):
+            raise ValueError(f"a generator is called {taken[0]!r}, as another step is: rename it")
+        steps = (*own, *self.generators)
         if strangers := [name for name in self.batch_steps if name not in steps]:
             raise ValueError(f"batch_steps names {strangers}; there are {list(steps)}")
         return self

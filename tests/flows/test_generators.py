@@ -131,6 +131,7 @@ def test_a_dry_run_counts_the_generators_too(made):
     [
         ({"generators.poems.kind": "poem"}, "generators.poems.*poem"),
         ({"generators.safety.turns": 2}, "turns: no such setting"),
+        ({"generators.preferences.kind": "safety"}, "as another step is"),
         ({"generators.Bad-Name.kind": "safety"}, "Bad-Name"),
     ],
 )
