@@ -7,6 +7,8 @@ from datagen.generators.building import build_generated, generated_key
 from datagen.generators.generator import deal
 from datagen.generators.passage import PassageSettings
 from datagen.generators.text_checks import TextLimits
+from endpoints.errors import BudgetExceeded
+from endpoints.settings import Prices
 from tests.datagen.generators.test_passage import SETTINGS, TITLE, WORDS, written
 from tests.fake_llm import FakeLLM
 
@@ -39,6 +41,21 @@ def test_a_second_build_buys_nothing_and_writes_the_same_bytes(access, workspace
         assert len(server.requests) == bought
     for name in ("passages.jsonl", "failed.jsonl"):
         assert (first.out / name).read_bytes() == (second.out / name).read_bytes()
+
+
+def test_the_cap_ends_the_run_and_what_was_bought_is_used_by_the_next(access, workspace):
+    prices = Prices(
+        input_usd_per_million_tokens=1.0, output_usd_per_million_tokens=1.0, as_of="2026-11-01"
+    )
+    with FakeLLM(written) as server:
+        rich = access(server.base_url, free=False, prices=prices, max_in_flight=1)
+        poor = rich.model_copy(update={"budget_usd": 0.007})
+        with pytest.raises(BudgetExceeded):
+            build_generated(SETTINGS, poor, workspace("poor"))
+        bought = len(server.requests)
+        built = build_generated(SETTINGS, rich, workspace("rich"))
+        assert 0 < bought < built.summary["calls"] == len(server.requests) == SETTINGS.rows
+    assert built.counts["accepted"] == SETTINGS.rows
 
 
 def test_a_near_duplicate_names_the_record_that_is_kept(generate):
