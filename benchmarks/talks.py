@@ -66,7 +66,15 @@ class Work:
         turns = self.calls // 2
         return GenerateSettings(
             rows=self.talks,
-            talk=TalkSettings(doctor_turns=turns, min_doctor_turns=turns, opening="generated"),
+            # Peers make the bare talk too: nobody reads it and nobody repairs it.
+            talk=TalkSettings(
+                doctor_turns=turns,
+                min_doctor_turns=turns,
+                opening="generated",
+                examiner="off",
+                critic=False,
+                repairs=0,
+            ),
             style="chat",
             library=None if self.library is None else Path(self.library),
         )

@@ -1,7 +1,11 @@
-"""What each agent sees: the patient its own facts, the doctor the talk alone."""
+"""What each agent sees: the patient its facts, the doctor the talk, the examiner the findings.
 
-from datagen.cases import Case, Disclosure
-from datagen.personas import Persona
+The critic sees the whole case and the whole talk, and speaks to nobody in it.
+"""
+
+from datagen.cases import Case, Disclosure, Finding
+from datagen.cues import split_results
+from datagen.personas import Persona, clinician_manner
 from judging.wording import first_mention
 from validation.schemas import Frozen, Language, Message, NonBlank
 
@@ -34,10 +38,18 @@ class PatientView(Frozen):
 
 
 class DoctorView(Frozen):
-    """All that the doctor agent is told: what was said."""
+    """All that the doctor agent is told: what was said, and what kind of clinician it is."""
 
     language: Language
     talk: tuple[Message, ...]
+    manner: str = ""
+
+
+class ExaminerView(Frozen):
+    """All that the examiner is told: what examinations and tests show, and no more of the case."""
+
+    language: Language
+    findings: tuple[Finding, ...]
 
 
 def patient_view(case: Case, persona: Persona) -> PatientView:
@@ -45,7 +57,7 @@ def patient_view(case: Case, persona: Persona) -> PatientView:
     return PatientView(
         language=case.language,
         speaker=case.patient.speaker,
-        age=_age(case.patient.age_years, case.language),
+        age=age_words(case.patient.age_years, case.language),
         sex=SEX[case.language][case.patient.sex],
         occupation=case.patient.occupation,
         complaint=case.complaint,
@@ -63,9 +75,30 @@ def patient_view(case: Case, persona: Persona) -> PatientView:
     )
 
 
-def doctor_view(language: Language, talk: tuple[Message, ...]) -> DoctorView:
-    """The talk alone."""
-    return DoctorView(language=language, talk=talk)
+def doctor_view(
+    language: Language, talk: tuple[Message, ...], clinician: Persona | None = None
+) -> DoctorView:
+    """The talk alone, with the manner of a clinician's persona where there is one."""
+    return DoctorView(language=language, talk=talk, manner=clinician_manner(clinician, language))
+
+
+def examiner_view(case: Case) -> ExaminerView:
+    """The findings of a case."""
+    return ExaminerView(language=case.language, findings=case.findings)
+
+
+def heard_by_patient(talk: tuple[Message, ...], language: Language) -> tuple[Message, ...]:
+    """The talk as the patient hears it: results are told by the doctor's side, not by itself."""
+    heard: list[Message] = []
+    for message in talk:
+        results, words = split_results(message, language)
+        if results and heard:
+            before = heard[-1]
+            told = f"{before.content} {results}"
+            heard[-1] = Message(role=before.role, content=told)
+            message = Message(role="user", content=words or results)
+        heard.append(message)
+    return tuple(heard)
 
 
 def recall(view: PatientView, talk: tuple[Message, ...]) -> KnownFact | None:
@@ -99,7 +132,7 @@ def _told(fact: KnownFact, talk: tuple[Message, ...]) -> bool:
     return any(first_mention(m.content, fact.told_by) for m in talk if m.role == "user")
 
 
-def _age(years: float, language: Language) -> str:
+def age_words(years: float, language: Language) -> str:
     """An age as people say it: in months below two years, in weeks below three months."""
     months, weeks = round(years * MONTHS_A_YEAR), round(years * WEEKS_A_YEAR)
     if years >= 2:

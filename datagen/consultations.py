@@ -5,28 +5,41 @@ Every request goes through the journal, so a step that was killed goes on where 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from artifacts.digest import digest_json, digest_model
 from artifacts.step import Built, Workspace
 from datagen.access import AgentRole, Cast, LlmAccess
+from datagen.agents import patient_view
 from datagen.cases import Case, LibraryChoice, read_libraries
 from datagen.conversation_checks import TalkCheckSettings, with_faults
+from datagen.cues import FILE as CUES_FILE
 from datagen.errors import NothingToGenerate
-from datagen.files import CASES, CONVERSATIONS, FAILED, SCRIPTED, LineWriter, write_lines
+from datagen.files import (
+    CASES,
+    CONVERSATIONS,
+    FAILED,
+    PATIENT_SIDE,
+    SCRIPTED,
+    LineWriter,
+    write_lines,
+)
 from datagen.identity import GenerationKey, Outturn, step_key
-from datagen.personas import PersonaSettings, draw_persona, persona_files
+from datagen.personas import PersonaSettings, draw_clinician, draw_persona, persona_files
 from datagen.production import Production
 from datagen.prompting import Style
 from datagen.scripted import scripted_consultation, worked_examples
-from datagen.simulation import Ask, TalkSettings, simulate
+from datagen.sides import patient_side
+from datagen.simulation import Ask, TalkSettings
 from datagen.speaking import Speaker
+from datagen.talks import make_talk, settle, talk_roles
 from validation.schemas import Conversation, Frozen, Language, Quarantined
 
-CONVERSATIONS_VERSION = 3
+CONVERSATIONS_VERSION = 4
 
 
 class GenerateSettings(Frozen):
@@ -35,8 +48,9 @@ class GenerateSettings(Frozen):
     `languages`: those of them that the endpoints can talk in. `cases_per_language` None: all
     of the library. `rows`: so many conversations in all, spread over the cases (None:
     `conversations_per_case` of each); one more changes none of the others. `style` None: each
-    endpoint's own. `library`: another folder of cases, or several of which `packaged` may
-    be one; what they hold counts, not where they stand.
+    endpoint's own. `side`: whose turns the data set shall teach; on the patient's side the
+    roles are swapped under the patient's view as a system message. `library`: another folder of
+    cases, or several of which `packaged` may be one; what they hold counts, not where they stand.
     """
 
     languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en", "zh")
@@ -47,24 +61,27 @@ class GenerateSettings(Frozen):
     personas: PersonaSettings = PersonaSettings()
     checks: TalkCheckSettings = TalkCheckSettings()
     style: Style | None = None
+    side: Literal["doctor", "patient", "both"] = "doctor"
     library: LibraryChoice = Field(None, json_schema_extra={"result_neutral": True})
 
 
-def conversation_roles(settings: GenerateSettings) -> tuple[AgentRole, ...]:
+def conversation_roles(settings: GenerateSettings, access: LlmAccess) -> tuple[AgentRole, ...]:
     """The roles that are asked."""
-    return ("doctor", "patient")
+    return talk_roles(settle(settings.talk, access, settings.style))
 
 
 def conversations_key(settings: GenerateSettings, access: LlmAccess) -> GenerationKey:
     """What the step that `build_conversations` is, is known by."""
+    roles = conversation_roles(settings, access)
     return step_key(
         settings,
         access,
-        conversation_roles(settings),
+        roles,
         settings.languages,
-        word_lists=persona_files(settings.personas),
+        word_lists=(*persona_files(settings.personas), CUES_FILE),
         cases={case.case_id: digest_model(case) for case in usable_library(settings, access)},
-        style=settings.style,
+        # Examiner, critic and teacher, and a patient's side, use prompts of the chat style.
+        style=settings.style if len(roles) == 2 and settings.side == "doctor" else None,
     )
 
 
@@ -73,31 +90,40 @@ def build_conversations(
 ) -> Built:
     """Simulate the talks and check them.
 
-    Writes `conversations.jsonl` (also talks with faults), `failed.jsonl`, `scripted.jsonl`
-    and `cases.jsonl`. Raises NothingToGenerate and the endpoint errors that end a run.
+    Writes `conversations.jsonl` (also talks with faults), `patient_side.jsonl` where the side is
+    the patient's or both, `failed.jsonl`, `scripted.jsonl` and `cases.jsonl`. Raises
+    NothingToGenerate and the endpoint errors that end a run.
     """
     library = usable_library(settings, access)
     cases = choose_cases(library, settings)
     write_lines(workspace.out / CASES, cases)
-    outturn, faults, clean = Outturn(), Counter[str](), 0
-    roles = conversation_roles(settings)
+    outturn, faults, clean, repaired = Outturn(), Counter[str](), 0, 0
+    roles = conversation_roles(settings, access)
     work = Production(access, roles, "conversations", workspace.progress)
     with (
         LineWriter(workspace.out / CONVERSATIONS) as talks,
         LineWriter(workspace.out / FAILED) as failed,
         LineWriter(workspace.out / SCRIPTED) as scripted,
+        ExitStack() as stack,
     ):
+        # A file without rows would promise records of the patient's side.
+        sided = settings.side != "doctor"
+        patients = stack.enter_context(LineWriter(workspace.out / PATIENT_SIDE)) if sided else None
 
-        def keep(made: Conversation | Quarantined) -> None:
-            nonlocal clean
+        def keep(made: tuple[Conversation, ...] | Quarantined) -> None:
+            nonlocal clean, repaired
             if isinstance(made, Quarantined):
                 failed.write(made)
                 outturn.add_failed(made.fault)
                 return
-            talks.write(made)
-            outturn.add(made.language)
-            faults.update({fault.name for fault in made.faults})
-            clean += not made.faults
+            talk, *swapped = made
+            talks.write(talk)
+            if patients is not None:
+                patients.write(swapped[0])
+            outturn.add(talk.language)
+            faults.update({fault.name for fault in talk.faults})
+            clean += not talk.faults
+            repaired += talk.repairs > 0
 
         total = sum(talks_per_case(cases, settings).values())
         talks_asked = talks_to_make(cases, library, settings)
@@ -106,15 +132,25 @@ def build_conversations(
         work.run(talks_asked, total, partial(_talk, settings), keep, meanwhile=written)
     return outturn.built(
         work.meter,
-        {"faults": dict(sorted(faults.items())), "without_faults": clean, "cases": len(cases)},
+        {
+            "faults": dict(sorted(faults.items())),
+            "without_faults": clean,
+            "repaired": repaired,
+            "cases": len(cases),
+        },
     )
 
 
-async def _talk(settings: GenerateSettings, ask: Ask, cast: Cast) -> Conversation | Quarantined:
-    made = await simulate(ask, settings.talk, Speaker(cast, settings.style))
+async def _talk(
+    settings: GenerateSettings, ask: Ask, cast: Cast
+) -> tuple[Conversation, ...] | Quarantined:
+    speaker = Speaker(cast, settings.style)
+    made = await make_talk(ask, settings.talk, settings.checks, speaker)
     if isinstance(made, Quarantined):
         return made
-    return with_faults(made, ask.case, settings.checks)
+    if settings.side == "doctor":
+        return (made,)
+    return (made, patient_side(made, patient_view(ask.case, ask.persona)))
 
 
 def talks_to_make(
@@ -129,7 +165,14 @@ def talks_to_make(
             persona = draw_persona(
                 case.case_id, index, settings.talk.seed, settings.personas, case.patient.speaker
             )
-            yield Ask(case=case, persona=persona, sample_index=index, example=example)
+            clinician = draw_clinician(case.case_id, index, settings.talk.seed, settings.personas)
+            yield Ask(
+                case=case,
+                persona=persona,
+                sample_index=index,
+                example=example,
+                clinician=clinician,
+            )
 
 
 def talks_per_case(cases: Sequence[Case], settings: GenerateSettings) -> dict[str, int]:
@@ -165,7 +208,7 @@ def usable_library(settings: GenerateSettings, access: LlmAccess) -> tuple[Case,
 
     Raises NothingToGenerate where there is none.
     """
-    spoken = access.languages(conversation_roles(settings))
+    spoken = access.languages(conversation_roles(settings, access))
     languages = [language for language in settings.languages if language in spoken]
     if not languages:
         raise NothingToGenerate(

@@ -1,6 +1,7 @@
 """Checks of a finished talk against its case: `CHECKS`, in the order in which they run.
 
-A check is a pure function that returns every fault it sees. Faults are stored on the
+A check is a pure function that returns every fault it sees. Results of examinations at the head
+of a patient's turn are the examiner's words, and held against no patient. Faults are stored on the
 record; which of them keep a talk out of a data set is for validation to say.
 """
 
@@ -10,10 +11,12 @@ from typing import Annotated
 from pydantic import Field
 
 from datagen.cases import Case, Fact
-from judging.claims import first_claimed, first_urged
+from datagen.cues import find_orders, read_cues, split_results
+from datagen.dosage import find_wrong_doses
+from judging.claims import first_claimed, first_urged, statements
 from judging.speech import DOCTORS_SPEECH, PATIENTS_SPEECH, find_outside_words
-from judging.wording import alike, ends_properly, first_mention
-from validation.schemas import Conversation, Fault, Frozen, Message
+from judging.wording import Likeness, ends_properly, first_mention
+from validation.schemas import Conversation, Fault, Frozen, Language, Message
 from validation.text import LETTER, han_share, latin_share, repeated_share, width
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -53,12 +56,13 @@ def empty_turn(talk: Conversation, case: Case, settings: TalkCheckSettings) -> I
 def wrong_language(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
     """Every turn is in the case's language."""
     for index, message in enumerate(talk.messages):
-        if not LETTER.search(message.content):
+        words = _words(message, talk)
+        if not LETTER.search(words):
             continue
         if case.language == "zh":
-            right = han_share(message.content) >= settings.min_han_share_zh
+            right = han_share(words) >= settings.min_han_share_zh
         else:
-            right = latin_share(message.content) >= settings.min_latin_share_en
+            right = latin_share(words) >= settings.min_latin_share_en
         if not right:
             yield Fault(name="wrong_language", detail=message.content, message_index=index)
 
@@ -66,7 +70,7 @@ def wrong_language(talk: Conversation, case: Case, settings: TalkCheckSettings) 
 def truncated(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
     """Every turn ends where a sentence ends, and is no essay; few words of a patient may do."""
     for index, message in enumerate(talk.messages):
-        few_words = message.role == "user" and width(message.content) < SHORT_WIDTH
+        few_words = message.role == "user" and width(_words(message, talk)) < SHORT_WIDTH
         if not (few_words or ends_properly(message.content)):
             detail = f"breaks off: …{message.content[-30:]}"
             yield Fault(name="truncated", detail=detail, message_index=index)
@@ -79,7 +83,7 @@ def role_swap(talk: Conversation, case: Case, settings: TalkCheckSettings) -> It
     for index, message in enumerate(talk.messages):
         foreign = DOCTORS_SPEECH if message.role == "user" else PATIENTS_SPEECH
         outside = find_outside_words(message.content)
-        if match := outside or foreign[case.language].search(message.content):
+        if match := outside or foreign[case.language].search(_words(message, talk)):
             who = "patient" if message.role == "user" else "doctor"
             detail = f"the {who} says {match.group().strip()!r}"
             yield Fault(name="role_swap", detail=detail, message_index=index)
@@ -87,14 +91,16 @@ def role_swap(talk: Conversation, case: Case, settings: TalkCheckSettings) -> It
 
 def loop(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
     """No turn says again what was said, and none turns in circles; short answers may recur."""
-    for index, message in enumerate(talk.messages):
-        if repeated_share(message.content, settings.loop_gram) > settings.loop_share:
+    said = [_words(message, talk) for message in talk.messages]
+    for index, words in enumerate(said):
+        if repeated_share(words, settings.loop_gram) > settings.loop_share:
             yield Fault(name="loop", detail="turns in circles", message_index=index)
             continue
-        if width(message.content) < SHORT_WIDTH:
+        if width(words) < SHORT_WIDTH:
             continue
-        for earlier, said in enumerate(talk.messages[:index]):
-            if alike(said.content, message.content, settings.alike):
+        likeness = Likeness(words)
+        for earlier, before in enumerate(said[:index]):
+            if likeness.reaches(before, settings.alike):
                 detail = f"says message {earlier} again"
                 yield Fault(name="loop", detail=detail, message_index=index)
                 break
@@ -103,10 +109,12 @@ def loop(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterato
 def diagnosis_leaked(
     talk: Conversation, case: Case, settings: TalkCheckSettings
 ) -> Iterator[Fault]:
-    """The patient never names a diagnosis that the doctor has not named before."""
+    """The patient never names a diagnosis that neither doctor nor results have named before."""
     told: set[str] = set()
     for index, message in enumerate(talk.messages):
-        named = {n for n in case.diagnosis.names if first_mention(message.content, (n,))}
+        results, words = split_results(message, case.language)
+        told |= {n for n in case.diagnosis.names if first_mention(results, (n,))}
+        named = {n for n in case.diagnosis.names if first_mention(words, (n,))}
         if message.role == "assistant":
             told |= named
         elif leaked := sorted(named - told):
@@ -118,7 +126,7 @@ def contradiction(talk: Conversation, case: Case, settings: TalkCheckSettings) -
     """The patient says nothing that cannot be true in this case."""
     for index, message in _said_by(talk, "user"):
         for fact in case.facts:
-            if phrase := first_claimed(message.content, fact.contradiction_words):
+            if phrase := first_claimed(_words(message, talk), fact.contradiction_words):
                 detail = f"{phrase!r} contradicts {fact.fact_id}: {fact.statement}"
                 yield Fault(name="contradiction", detail=detail, message_index=index)
 
@@ -155,11 +163,38 @@ def red_flag_not_acted_on(
 def must_ask_missed(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
     """Enough of what must be asked was asked for, or told."""
     wanted = [fact for fact in case.facts if fact.must_ask]
-    missed = [fact.fact_id for fact in wanted if not _came_out(fact, talk)]
+    missed = missed_must_asks(talk, case)
     coverage = 1.0 - len(missed) / len(wanted)
     if coverage < settings.must_ask_coverage:
         detail = f"{coverage:.0%} came out; missed: {', '.join(missed)}"
         yield Fault(name="must_ask_missed", detail=detail)
+
+
+def wrong_dose(talk: Conversation, case: Case, settings: TalkCheckSettings) -> Iterator[Fault]:
+    """The doctor gives no dose outside the range that the case states for the drug."""
+    for index, message in _said_by(talk, "assistant"):
+        for detail in find_wrong_doses(message.content, case.treatments):
+            yield Fault(name="wrong_dose", detail=detail, message_index=index)
+
+
+def unordered_result(
+    talk: Conversation, case: Case, settings: TalkCheckSettings
+) -> Iterator[Fault]:
+    """No result is told that nobody ordered, or that nobody has told before."""
+    cues = read_cues(case.language)
+    for index, message in enumerate(talk.messages):
+        if message.role == "user":
+            results, _ = split_results(message, case.language)
+            before = talk.messages[index - 1].content if index else ""
+            if results and not find_orders(before, case.language):
+                yield Fault(name="unordered_result", detail=results, message_index=index)
+            continue
+        for sentence in statements(message.content):
+            match = cues.told_results.search(sentence)
+            earlier = talk.messages[:index]
+            if match and not any(_tells_of(match.group(1), one, case.language) for one in earlier):
+                detail = f"the doctor tells {match.group()!r}, which nobody has told"
+                yield Fault(name="unordered_result", detail=detail, message_index=index)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -170,6 +205,8 @@ CHECKS: tuple[Check, ...] = (
     loop,
     diagnosis_leaked,
     contradiction,
+    wrong_dose,
+    unordered_result,
     too_short,
     ends_with_patient,
     red_flag_not_acted_on,
@@ -193,13 +230,30 @@ def with_faults(talk: Conversation, case: Case, settings: TalkCheckSettings) -> 
     )
 
 
+def missed_must_asks(talk: Conversation, case: Case) -> tuple[str, ...]:
+    """The must-ask facts that neither came out nor were asked for, by fact_id."""
+    wanted = (fact for fact in case.facts if fact.must_ask)
+    return tuple(fact.fact_id for fact in wanted if not _came_out(fact, talk))
+
+
+def _tells_of(test: str, message: Message, language: Language) -> bool:
+    """Whether a turn names a test, or results are told at its head."""
+    return bool(split_results(message, language)[0] or first_mention(message.content, (test,)))
+
+
+def _words(message: Message, talk: Conversation) -> str:
+    """What a speaker said, without the results at its head."""
+    return split_results(message, talk.language)[1] or message.content
+
+
 def _said_by(talk: Conversation, role: str) -> Iterator[tuple[int, Message]]:
     return ((i, m) for i, m in enumerate(talk.messages) if m.role == role)
 
 
 def _came_out(fact: Fact, talk: Conversation) -> bool:
     """Told by the patient, or asked for before the last turn: advice asks for nothing."""
-    told = any(first_claimed(m.content, fact.reveal_words) for _, m in _said_by(talk, "user"))
+    words = (_words(message, talk) for _, message in _said_by(talk, "user"))
+    told = any(first_claimed(text, fact.reveal_words) for text in words)
     last = len(talk.messages) - 1
     asked = (m.content for i, m in _said_by(talk, "assistant") if i != last)
     return told or any(first_mention(text, fact.topic_words) for text in asked)

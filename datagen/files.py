@@ -12,6 +12,7 @@ from datagen.errors import DamagedInput
 from validation.schemas import Conversation
 
 CONVERSATIONS = "conversations.jsonl"
+PATIENT_SIDE = "patient_side.jsonl"
 CASES = "cases.jsonl"
 FAILED = "failed.jsonl"
 SCRIPTED = "scripted.jsonl"

@@ -2,22 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 from artifacts.digest import digest_json
 from datagen.access import AgentRole, Cast
-from datagen.agents import DoctorView, PatientView, recall
+from datagen.agents import DoctorView, PatientView, heard_by_patient, recall
+from datagen.planning import UNDIRECTED, Direction
 from datagen.prompting import Style, read_prompt, render
 from datagen.scripted import Line
 from endpoints.errors import FaultyCompletion
 from endpoints.pool import Ask
 from endpoints.request import ChatRequest, Sampling
 from endpoints.settings import EndpointSettings
+from endpoints.structured import Structured, ask_structured
 from judging.wording import CLOSING_MARKS, SENTENCE_ENDS
-from validation.schemas import Frozen, Message, NonBlank
+from validation.schemas import Frozen, Language, Message, NonBlank
 
+ValueT = TypeVar("ValueT", bound=BaseModel)
 SWAPPED: dict[str, Literal["user", "assistant"]] = {"user": "assistant", "assistant": "user"}
 LINE_END = "\n"
 # Whole talks are spoken by one model a role; other draws (candidates) may each have their own.
@@ -86,22 +89,38 @@ class Speaker:
         example: Sequence[Line],
         line: LineSettings,
         draw: Draw,
+        direction: Direction = UNDIRECTED,
+        results: str = "",
     ) -> Spoken:
-        """The patient's next line. Raises FaultyCompletion and what ends a run."""
+        """The patient's next line; `results` are what the doctor's last orders showed.
+
+        Raises FaultyCompletion and what ends a run.
+        """
 
         def ask(endpoint: EndpointSettings) -> ChatRequest:
             style = self._style(endpoint)
             prompt = read_prompt(view.language, style, "patient")
             if style == "transcript":
                 text = render(
-                    prompt, view=view, talk=talk, example=example, recalled=recall(view, talk)
+                    prompt,
+                    view=view,
+                    talk=talk,
+                    example=example,
+                    recalled=recall(view, talk),
+                    results=results,
                 )
                 return _request(endpoint, line, draw, prompt=text, stop=(LINE_END,))
-            system = Message(role="system", content=render(prompt, view=view))
+            note = direction.note("patient", view.language)
+            text = render(prompt, view=view, plan=direction.plan, note=note)
+            system = Message(role="system", content=text)
             # The patient is addressed first: chat templates want a user before an assistant.
             hello = render(read_prompt(view.language, "chat", "greeting"))
             greeting = Message(role="user", content=hello)
-            swapped = (Message(role=SWAPPED[m.role], content=m.content) for m in talk)
+            heard = heard_by_patient(talk, view.language)
+            if results:
+                told = f"{heard[-1].content} {results}"
+                heard = (*heard[:-1], Message(role=heard[-1].role, content=told))
+            swapped = (Message(role=SWAPPED[m.role], content=m.content) for m in heard)
             return _request(endpoint, line, draw, messages=(system, greeting, *swapped))
 
         return await self._say("patient", ask, draw)
@@ -113,6 +132,7 @@ class Speaker:
         closing: bool,
         line: LineSettings,
         draw: Draw,
+        direction: Direction = UNDIRECTED,
     ) -> Spoken:
         """The doctor's next line; `closing` asks for the advice that ends the talk.
 
@@ -125,10 +145,33 @@ class Speaker:
             if style == "transcript":
                 text = render(prompt, view=view, example=example, closing=closing)
                 return _request(endpoint, line, draw, prompt=text, stop=(LINE_END,))
-            system = Message(role="system", content=render(prompt, closing=closing))
+            note = direction.note("doctor", view.language, closing)
+            agenda = direction.plan.agenda if direction.plan else ()
+            text = render(prompt, manner=view.manner, closing=closing, agenda=agenda, note=note)
+            system = Message(role="system", content=text)
             return _request(endpoint, line, draw, messages=(system, *view.talk))
 
         return await self._say("doctor", ask, draw)
+
+    async def fill_in(
+        self,
+        role: AgentRole,
+        text: str,
+        shape: type[ValueT],
+        language: Language,
+        line: LineSettings,
+        draw: Draw,
+    ) -> Structured[ValueT]:
+        """A role's answer of a fixed shape to one message.
+
+        Raises FaultyCompletion and what ends a run.
+        """
+        message = Message(role="user", content=text)
+
+        def ask(endpoint: EndpointSettings) -> ChatRequest:
+            return _request(endpoint, line, draw, messages=(message,))
+
+        return await ask_structured(self.cast.pool(role), ask, shape, draw.spread, language)
 
     def _style(self, endpoint: EndpointSettings) -> Style:
         return self.style or endpoint.style

@@ -85,8 +85,9 @@ def _access(settings: BuildSettings, place: Place, step: str) -> LlmAccess:
 
 
 def _roles(settings: BuildSettings, place: Place) -> dict[str, tuple[AgentRole, ...]]:
+    access = _access(settings, place, "conversations")
     return {
-        "conversations": conversation_roles(settings.generate),
+        "conversations": conversation_roles(settings.generate, access),
         "preferences": preference_roles(
             settings.preferences, _access(settings, place, "preferences")
         ),

@@ -21,6 +21,7 @@ from tasks.data import (
 )
 from tasks.progress import plan
 from tasks.steps import StepReport
+from validation.dataset import DatasetSettings
 from validation.importing import import_settings
 
 
@@ -54,13 +55,21 @@ def data_steps(settings: BuildSettings, changes: Changes, place: Place) -> list[
         f"{report.name}_{i}" if report.name == "import" else report.name: report.ref
         for i, report in enumerate(reports)
     }
-    dataset = make_dataset(settings.dataset, inputs, home)
+    dataset = make_dataset(dataset_settings(settings, changes), inputs, home)
     reports.append(dataset)
     if changes.generate:
         made = {name: ref for name, ref in inputs.items() if not name.startswith("import_")}
         report = generation_report_settings(settings.report_language, settings.human_talk)
         reports.append(report_generation(report, made | {"dataset": dataset.ref}, home))
     return reports
+
+
+def dataset_settings(settings: BuildSettings, changes: Changes) -> DatasetSettings:
+    """Of what is generated, a data set takes the side that is to be learnt."""
+    if not changes.generate or settings.generate.side != "patient":
+        return settings.dataset
+    checks = settings.dataset.checks.model_copy(update={"sides": ("patient",)})
+    return settings.dataset.model_copy(update={"checks": checks})
 
 
 def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepReport]:

@@ -5,7 +5,7 @@ and structural first, so that a row falls under the fault which explains the oth
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,11 +34,12 @@ class CheckSettings(MessageSettings):
     """Thresholds of the checks.
 
     `tolerated_faults`: faults found by the generator that do not keep a conversation out;
-    all others do. Counts of messages leave a system message out; widths are characters,
-    Chinese ones counted twice.
+    all others do. `sides`: whose turns may be learnt, the doctor's or the patient's. Counts of
+    messages leave a system message out; widths are characters, Chinese ones counted twice.
     """
 
     tolerated_faults: tuple[NonBlank, ...] = ()
+    sides: tuple[Literal["doctor", "patient"], ...] = ("doctor", "patient")
     min_messages: Annotated[int, Field(ge=2)] = 2
     max_messages: Annotated[int, Field(ge=2)] = 80
     repeated_turn_min_width: Annotated[int, Field(ge=1)] = 20
@@ -117,6 +118,13 @@ def generator_found_fault(talk: Conversation, settings: CheckSettings) -> Fault 
     """What the generator's own checks found keeps a talk out, under the name they gave it."""
     blocking = (fault for fault in talk.faults if fault.name not in settings.tolerated_faults)
     return next(blocking, None)
+
+
+def other_side(talk: Conversation, settings: CheckSettings) -> Fault | None:
+    """A talk teaches one speaker; a data set may want the other one."""
+    if talk.side in settings.sides:
+        return None
+    return Fault(name="other_side", detail=f"got {talk.side}; allowed: {list(settings.sides)}")
 
 
 def too_few_messages(talk: Conversation, settings: CheckSettings) -> Fault | None:
@@ -243,6 +251,7 @@ REJECTED_CHECKS: tuple[MessageCheck, ...] = (
     leftover_role_label,
 )
 CONVERSATION_CHECKS: tuple[ConversationCheck, ...] = (
+    other_side,
     generator_found_fault,
     too_few_messages,
     too_many_messages,

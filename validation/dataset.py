@@ -48,13 +48,20 @@ from validation.schemas import (
 from validation.splits import SPLITS, Split, SplitCase, SplitSettings, assign_splits
 from validation.text import normalised
 
-STEP_VERSION = 3
+STEP_VERSION = 4
 CONVERSATIONS = "conversations.jsonl"
+PATIENT_SIDE = "patient_side.jsonl"
 PREFERENCES = "preferences.jsonl"
 PROBLEMS = "problems.jsonl"
 PASSAGES = "passages.jsonl"
-FILES = (CONVERSATIONS, PREFERENCES, PROBLEMS, PASSAGES)
-KINDS = dict(zip(FILES, ("conversation", "preference_pair", "problem", "passage"), strict=True))
+KINDS = {
+    CONVERSATIONS: "conversation",
+    PATIENT_SIDE: "conversation",
+    PREFERENCES: "preference_pair",
+    PROBLEMS: "problem",
+    PASSAGES: "passage",
+}
+FILES = tuple(KINDS)
 FAILED = "failed.jsonl"
 DOCS = "data_docs"
 PROGRESS_ROWS = 1000
@@ -85,6 +92,7 @@ def build_dataset(settings: DatasetSettings, workspace: Workspace) -> Built:
     accounts = Accounts(settings.examples_per_fault)
     reading = _Reading(settings.checks, accounts, workspace)
     talks = reading.accepted(files, CONVERSATIONS, Conversation, check_conversation)
+    talks += reading.accepted(files, PATIENT_SIDE, Conversation, check_conversation)
     pairs = reading.accepted(files, PREFERENCES, PreferencePair, check_preference)
     problems = reading.accepted(files, PROBLEMS, Problem, check_problem)
     passages = reading.accepted(files, PASSAGES, Passage, check_passage)

@@ -67,6 +67,23 @@ class Fault(Frozen):
     message_index: Int64 | None = None
 
 
+class Remark(Frozen):
+    """One thing that a critic found wrong; `serious` where it teaches harm or nonsense."""
+
+    fault: NonBlank
+    message_index: Int64 | None = None
+    sentence: str = ""
+    serious: bool = True
+
+
+class Verdict(Frozen):
+    """A critic's verdict on a whole talk: `score` from 0 (harmful) to 5 (a model of its kind)."""
+
+    score: Annotated[int, Field(ge=0, le=5)]
+    remarks: tuple[Remark, ...] = ()
+    model: NonBlank
+
+
 class Record(Frozen):
     """What every record carries.
 
@@ -110,8 +127,12 @@ class Conversation(Record):
     """A whole talk between patient (`user`) and doctor (`assistant`).
 
     `sample_index` tells apart several talks of one case; `faults` is what the checks of
-    the generator found; `usage` and identifiers of calls stay in the journal.
+    the generator found; `usage` and identifiers of calls stay in the journal. `verdict` is the
+    critic's, where one was asked; `repairs` how often the talk was redrawn from a faulty turn
+    on. `side`: whose turns are to be learnt; on the patient's side the patient is `assistant`.
     """
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"verdict", "repairs", "side"})
 
     kind: Literal["conversation"] = "conversation"
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
@@ -119,6 +140,9 @@ class Conversation(Record):
     persona: str = ""
     sample_index: Int64 = 0
     faults: tuple[Fault, ...] = ()
+    verdict: Verdict | None = None
+    repairs: Annotated[Int64, Field(ge=0)] = 0
+    side: Literal["doctor", "patient"] = "doctor"
 
 
 class PreferencePair(Record):

@@ -12,6 +12,7 @@ from datagen.prompting import read_prompt, render
 from datagen.scripted import scripted_messages
 from endpoints.settings import EndpointSettings
 from tests.fake_llm import Body
+from tests.structured_replies import structured_reply
 
 LIBRARY = read_library()
 HELLO = {language: render(read_prompt(language, "chat", "greeting")) for language in ("en", "zh")}
@@ -28,6 +29,8 @@ class ScriptPlayer:
         self.scripts = [scripted_messages(case) for case in cases]
 
     def __call__(self, body: Body) -> str:
+        if (shaped := structured_reply(body)) is not None:
+            return shaped
         return self.chat(body["messages"]) if "messages" in body else self.transcript(body)
 
     def chat(self, messages: list[dict[str, str]]) -> str:

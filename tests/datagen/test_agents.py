@@ -16,13 +16,16 @@ STYLES = ("chat", "transcript")
 def patient_prompt(case, style, example=()):
     view = patient_view(case, read_personas()[0])
     prompt = read_prompt(case.language, style, "patient")
-    return render(prompt, view=view, talk=(), example=example, recalled=recall(view, ()))
+    recalled, more = recall(view, ()), {"plan": None, "note": "", "results": ""}
+    return render(prompt, view=view, talk=(), example=example, recalled=recalled, **more)
 
 
 def doctor_prompt(case, style, closing, example=()):
     view = doctor_view(case.language, scripted_messages(case)[:3])
     prompt = read_prompt(case.language, style, "doctor")
-    return render(prompt, view=view, closing=closing, example=example)
+    return render(
+        prompt, view=view, closing=closing, example=example, agenda=(), note="", manner=""
+    )
 
 
 @pytest.mark.parametrize("style", STYLES)

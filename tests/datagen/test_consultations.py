@@ -13,6 +13,7 @@ from datagen.consultations import (
     GenerateSettings,
     build_conversations,
     choose_cases,
+    conversation_roles,
     conversations_key,
     talks_per_case,
 )
@@ -24,14 +25,18 @@ from datagen.preferences import PreferenceSettings
 from datagen.production import LEAST_AHEAD, run_in_order
 from datagen.simulation import TalkSettings
 from endpoints.errors import BudgetExceeded
+from endpoints.pool import Share
 from endpoints.prices import Prices
 from tests.datagen.conftest import LIBRARY, ScriptPlayer
 from tests.fake_llm import FakeLLM
+from tests.structured_replies import asked_shape
 from validation.schemas import Conversation
 
 SMALL = GenerateSettings(
     cases_per_language=3, conversations_per_case=2, talk=TalkSettings(doctor_turns=3)
 )
+# Without what a talk may take more or less of.
+PLAIN = SMALL.model_copy(update={"talk": TalkSettings(doctor_turns=3, critic=False, repairs=0)})
 FILES = ("cases.jsonl", "conversations.jsonl", "failed.jsonl", "scripted.jsonl")
 
 
@@ -342,11 +347,11 @@ def test_rows_are_spread_over_the_cases_and_one_more_changes_no_other():
 def test_one_more_row_buys_exactly_its_own_requests(access, workspace):
     with FakeLLM(ScriptPlayer()) as server:
         first = workspace("first")
-        build_conversations(SMALL.model_copy(update={"rows": 5}), access(server.base_url), first)
+        build_conversations(PLAIN.model_copy(update={"rows": 5}), access(server.base_url), first)
         before = len(server.requests)
         more = workspace("more")
         built = build_conversations(
-            SMALL.model_copy(update={"rows": 6}), access(server.base_url), more
+            PLAIN.model_copy(update={"rows": 6}), access(server.base_url), more
         )
         bought = len(server.requests) - before
     old = (first.out / "conversations.jsonl").read_text().splitlines()
@@ -366,8 +371,8 @@ def test_a_run_that_meets_its_cap_says_what_the_rest_would_cost(access, workspac
         rich = access(server.base_url, free=False, prices=prices, max_in_flight=1)
         poor = rich.model_copy(update={"budget_usd": 0.02})
         with pytest.raises(BudgetExceeded, match=r"of 12 rows are finished.*would cost about") as c:
-            build_conversations(SMALL, poor, workspace())
-        built = build_conversations(SMALL, rich, workspace())
+            build_conversations(PLAIN, poor, workspace())
+        built = build_conversations(PLAIN, rich, workspace())
     # Talks differ in length, and a talk that was begun is counted with those that are done.
     rest = c.value.remaining_usd_estimate
     assert rest == pytest.approx(built.cost_usd - c.value.spent_usd, rel=0.6)
@@ -390,3 +395,44 @@ def test_a_step_may_ask_by_batches_and_makes_the_same_talks(access, workspace):
     assert built.summary["made"] == 12
     for name in FILES:
         assert (live.out / name).read_bytes() == (batched.out / name).read_bytes()
+
+
+@pytest.mark.parametrize(("side", "rows"), [("doctor", 0), ("patient", 12), ("both", 12)])
+def test_the_patients_side_stands_in_a_file_of_its_own(access, workspace, side, rows):
+    place = workspace()
+    settings = SMALL.model_copy(update={"side": side})
+    with FakeLLM(ScriptPlayer()) as server:
+        built = build_conversations(settings, access(server.base_url), place)
+    path = place.out / "patient_side.jsonl"
+    assert path.exists() is (side != "doctor")
+    swapped = [Conversation.model_validate_json(t) for t in lines(path)] if rows else []
+    assert len(swapped) == rows
+    assert {talk.side for talk in swapped} <= {"patient"}
+    talks = list(read_conversations(place.out))
+    assert {talk.side for talk in talks} == {"doctor"}
+    assert built.counts == {"rows_in": 12, "accepted": 12, "quarantined": 0}
+
+
+def test_the_roles_that_are_asked_follow_the_settings_and_the_style(access):
+    chat, plain = access("http://127.0.0.1:9/v1"), access("http://127.0.0.1:9/v1", "transcript")
+    assert conversation_roles(SMALL, chat) == ("doctor", "patient", "examiner", "critic")
+    assert conversation_roles(SMALL, plain) == ("doctor", "patient")
+    planned = SMALL.model_copy(
+        update={"talk": TalkSettings(method="plan_play_polish", critic=False, examiner="off")}
+    )
+    assert conversation_roles(planned, chat) == ("doctor", "patient", "teacher")
+    critical = SMALL.model_copy(update={"talk": TalkSettings(critic=True)})
+    key = conversations_key(critical, plain)
+    assert "en/chat/critic" in key.prompts
+    assert "talk_cues.yaml" in key.prompts
+
+
+def test_critic_and_examiner_may_have_endpoints_of_their_own(access, workspace):
+    with FakeLLM(ScriptPlayer()) as players, FakeLLM(ScriptPlayer()) as critics:
+        asked = access(players.base_url)
+        other = asked.endpoint.model_copy(update={"name": "big", "base_url": critics.base_url})
+        asked = asked.model_copy(update={"roles": {"critic": (Share(endpoint=other),)}})
+        build_conversations(SMALL, asked, workspace())
+        shapes = {bool(asked_shape(r.body)) for r in players.requests}
+        assert shapes == {False}
+        assert {asked_shape(r.body) for r in critics.requests} == {frozenset({"remarks", "score"})}

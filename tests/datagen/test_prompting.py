@@ -24,7 +24,7 @@ def test_both_languages_have_the_same_prompts():
 
 def test_a_missing_value_is_an_error_that_names_the_prompt():
     with pytest.raises(PromptError, match="en/chat/doctor.*closing"):
-        render(read_prompt("en", "chat", "doctor"))
+        render(read_prompt("en", "chat", "doctor"), agenda=(), note="", manner="")
 
 
 def test_a_prompt_that_does_not_exist_is_an_error_that_lists_those_that_do():

@@ -4,16 +4,19 @@ import json
 import pytest
 
 from datagen.access import open_cast
-from datagen.conversation_checks import check_talk
+from datagen.conversation_checks import TalkCheckSettings, check_talk
 from datagen.meter import Meter
 from datagen.personas import read_personas
 from datagen.scripted import scripted_messages, worked_example
-from datagen.simulation import Ask, TalkSettings, simulate
+from datagen.simulation import Ask, TalkSettings
 from datagen.speaking import Speaker, up_to_last_sentence
+from datagen.talks import make_talk
 from endpoints.errors import EndpointDown
 from tests.datagen.conftest import LIBRARY, ScriptPlayer, case_of
 from tests.fake_llm import FakeLLM
 from validation.schemas import Conversation, Quarantined
+
+CHECKS = TalkCheckSettings()
 
 
 def ask_for(case, index=0):
@@ -21,11 +24,11 @@ def ask_for(case, index=0):
     return Ask(case=case, persona=read_personas()[0], sample_index=index, example=example)
 
 
-def simulated(access, settings, ask, style, base_url):
+def simulated(access, settings, ask, style, base_url, checks=CHECKS):
     async def run():
         asked = access(base_url, style, max_attempts=2, timeout_seconds=5)
         async with open_cast(asked, ("doctor", "patient"), Meter()) as cast:
-            return await simulate(ask, settings, Speaker(cast, style))
+            return await make_talk(ask, settings, checks, Speaker(cast, style))
 
     return asyncio.run(run())
 
@@ -82,7 +85,13 @@ def test_the_doctors_requests_hold_the_talk_alone_and_the_patients_are_swapped(a
     case = case_of("en")
     with FakeLLM(ScriptPlayer()) as server:
         ask = ask_for(case)
-        simulated(access, TalkSettings(doctor_turns=3), ask, "chat", server.base_url)
+        simulated(
+            access,
+            TalkSettings(doctor_turns=3, repairs=0, critic=False),
+            ask,
+            "chat",
+            server.base_url,
+        )
         bodies = [r.body["messages"] for r in server.requests]
     doctors = [b for b in bodies if case.history not in json.dumps(b, ensure_ascii=False)]
     patients = [b for b in bodies if b not in doctors]

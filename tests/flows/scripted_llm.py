@@ -4,6 +4,7 @@ from typing import Any
 
 from datagen.cases import Case, read_library
 from tests.fake_llm import Body
+from tests.structured_replies import structured_reply
 
 CASES = read_library()
 POOR_EVERY = 4
@@ -15,6 +16,8 @@ POOR = {
 
 def scripted_reply(body: Body) -> str:
     """The next line of the case's script; doctor lines of some seeds are poor on purpose."""
+    if (shaped := structured_reply(body)) is not None:
+        return shaped
     messages: list[dict[str, Any]] = body["messages"]
     system = messages[0]["content"]
     patient_case = next((case for case in CASES if case.complaint in system), None)

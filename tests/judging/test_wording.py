@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judging.wording import alike, first_mention, similarity
+from judging.wording import Likeness, alike, first_mention, similarity
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,14 @@ def test_neither_the_inside_of_a_word_nor_a_part_of_a_measurement_is_the_phrase(
 )
 def test_the_short_ways_to_unlikeness_agree_with_the_similarity(one, other, least):
     assert alike(one, other, least) == (similarity(one, other) >= least)
+
+
+WORDS = st.lists(
+    st.sampled_from(["the", "pain", "is", "in", "my", "chest", "胸口", "疼", "了", "Pain!"]),
+    max_size=12,
+).map(" ".join)
+
+
+@given(text=WORDS, other=WORDS, least=st.sampled_from([0.3, 0.6, 0.85, 1.0]))
+def test_likeness_says_what_similarity_says(text, other, least):
+    assert Likeness(text).reaches(other, least) is (similarity(other, text) >= least)

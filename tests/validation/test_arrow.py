@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from artifacts.digest import digest_json
 from tests.validation.builders import pair, said, talk
 from validation.arrow import (
     arrow_schema,
@@ -67,6 +68,23 @@ faults = st.lists(
     ),
     max_size=2,
 )
+verdicts = st.none() | st.fixed_dictionaries(
+    {
+        "score": st.integers(0, 5),
+        "remarks": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "fault": texts,
+                    "message_index": st.none() | st.integers(0, 2**63 - 1),
+                    "sentence": st.text(max_size=5),
+                    "serious": st.booleans(),
+                }
+            ),
+            max_size=2,
+        ),
+        "model": texts,
+    }
+)
 records: dict[type[Record], st.SearchStrategy[dict[str, Any]]] = {
     Passage: st.fixed_dictionaries({**common, "text": texts, "title": st.text(max_size=5)}),
     Conversation: st.fixed_dictionaries(
@@ -77,6 +95,9 @@ records: dict[type[Record], st.SearchStrategy[dict[str, Any]]] = {
             "persona": st.text(max_size=5),
             "sample_index": st.integers(-(2**63), 2**63 - 1),
             "faults": faults,
+            "verdict": verdicts,
+            "repairs": st.integers(0, 2**63 - 1),
+            "side": st.sampled_from(["doctor", "patient"]),
         }
     ),
     PreferencePair: st.fixed_dictionaries(
@@ -128,7 +149,7 @@ def test_the_schema_has_every_field_of_the_record_in_its_order() -> None:
 
 def test_only_optional_fields_are_nullable() -> None:
     schema = arrow_schema(Conversation)
-    assert not any(field.nullable for field in schema)
+    assert [field.name for field in schema if field.nullable] == ["verdict"]
     fault = schema.field("faults").type.value_type
     assert fault.field("message_index").nullable
     assert not fault.field("name").nullable
@@ -203,3 +224,19 @@ def test_tools_are_seen_wherever_they_stand() -> None:
     assert has_tools(talk(messages=[{"role": "user", "content": "a"}, call]))
     assert has_tools(pair(chosen="x", rejected="y", tools=[{"type": "function"}]))
     assert has_tools(pair().model_copy(update={"chosen": (Message.model_validate(call),)}))
+
+
+def test_a_field_that_came_later_changes_no_records_name_at_its_default() -> None:
+    row = {
+        "language": "en",
+        "source": "s",
+        "case_id": "c",
+        "messages": [{"role": "user", "content": "Hello."}],
+    }
+    old = row | {"license": "Apache-2.0", "kind": "conversation", "tools": [], "persona": ""}
+    old |= {"sample_index": 0, "faults": []}
+    old["messages"] = [{"role": "user", "content": "Hello.", "tool_calls": []}]
+    named = Conversation.model_validate(row)
+    assert named.record_id == digest_json(old)
+    assert Conversation.model_validate(row | {"repairs": 1}).record_id != named.record_id
+    assert Conversation.model_validate(row | {"side": "patient"}).record_id != named.record_id

@@ -146,3 +146,13 @@ def test_fields_that_were_added_later_leave_the_names_of_older_rows_as_they_were
     judged = pair(judges=("a",), flip_rate=0.5, length_difference=-3, verified="judge")
     assert judged.record_id != older
     assert PreferencePair.model_validate(judged.model_dump()) == judged
+
+
+def test_a_talk_of_another_side_than_is_wanted_stays_out() -> None:
+    patients = talk(side="patient")
+    assert check_conversation(patients, CheckSettings()) is None
+    only_doctors = CheckSettings(sides=("doctor",))
+    fault = check_conversation(patients, only_doctors)
+    assert fault is not None
+    assert fault.name == "other_side"
+    assert check_conversation(talk(), only_doctors) is None

@@ -214,3 +214,35 @@ def test_a_case_is_complete_when_each_table_has_some_of_it() -> None:
     assert not cases["a"].complete
     assert cases["b"].complete
     assert all(case.complete for case in split_cases(talks, []))
+
+
+@pytest.mark.parametrize("sides", [("doctor", "patient"), ("patient",)])
+def test_talks_of_the_patients_side_are_read_beside_the_doctors(
+    tmp_path: Path, sides: tuple[Any, ...]
+) -> None:
+    talks = many_talks(5)
+    told = [
+        ("system", "You are a patient."),
+        ("user", "Hello?"),
+        ("assistant", "Number {i} hurts."),
+    ]
+    messages = [
+        [{"role": role, "content": text.format(i=i)} for role, text in told]
+        for i in range(len(talks))
+    ]
+    patients = [
+        talk(case_id=one.case_id, messages=said, side="patient")
+        for one, said in zip(talks, messages, strict=True)
+    ]
+    write_lines(tmp_path / "in" / "conversations.jsonl", talks)
+    write_lines(tmp_path / "in" / "patient_side.jsonl", patients)
+    space = workspace(tmp_path, conversations=tmp_path / "in")
+    settings = DatasetSettings(checks=CheckSettings(sides=sides))
+    result = build_dataset(settings, space)
+    kept = len(patients) + len(talks) * (len(sides) - 1)
+    assert result.counts["rows_in"] == len(talks) + len(patients)
+    assert result.counts["accepted"] == kept
+    every = [row for rows in rows_of(space.out, "sft").values() for row in rows]
+    roles = [row["messages"][0]["role"] for row in every]
+    assert roles.count("system") == len(patients)
+    assert len(roles) == kept
