@@ -90,7 +90,7 @@ class LlmAccess(Frozen):
         identity: dict[str, dict[str, Share]] = {
             role: {share.endpoint.name: share for share in self.shares(role)} for role in roles
         }
-        for place, endpoint in enumerate(self.fallbacks, start=1):
+        for place, endpoint in enumerate(self.fallbacks if roles else (), start=1):
             identity[f"fallback {place}"] = {endpoint.name: Share(endpoint=endpoint)}
         return identity
 
@@ -137,7 +137,7 @@ async def open_cast(
     errors that end a run, before anything is bought.
     """
     wanted = {s.endpoint.name: s.endpoint for role in roles for s in access.shares(role)}
-    spare = {one.name: one for one in access.fallbacks}
+    spare = {one.name: one for one in access.fallbacks if roles}
     with Journal(access.journal) as journal, Budget(journal, access.budget_usd) as budget:
         async with AsyncExitStack() as stack:
             completers: dict[str, Completer] = {}

@@ -74,7 +74,8 @@ class Production:
 
         self.meter.on_call = report
         async with open_cast(self.access, self.roles, self.meter) as cast:
-            at_once = min(cast.at_once(self.roles), total)
+            # Work that asks nobody has no slots to fill.
+            at_once = min(max(1, cast.at_once(self.roles)), total)
             aside = asyncio.create_task(_go_through(meanwhile))
             try:
                 await run_in_order(lambda item: work(item, cast), items, at_once, keep, count)

@@ -137,7 +137,8 @@ def _usable_languages(
 ) -> tuple[Language, ...]:
     """The languages that are wanted and spoken. Raises NothingToGenerate where there is none."""
     shares = [s for role in generator.roles for s in access.shares(role)]
-    for endpoint in (*(share.endpoint for share in shares), *access.fallbacks):
+    fallbacks = access.fallbacks if generator.roles else ()
+    for endpoint in (*(share.endpoint for share in shares), *fallbacks):
         if endpoint.style != "chat":
             raise NothingToGenerate(
                 f"generator {settings.kind!r} needs chat endpoints, but '{endpoint.name}' "

@@ -5,16 +5,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from datagen.generators import passage, question_answer, safety, summary, tool_use
+from datagen.generators import passage, problem, question_answer, safety, summary, tool_use
 from datagen.generators.generator import Generator
 from datagen.generators.passage import PassageSettings
+from datagen.generators.problem import ProblemSettings
 from datagen.generators.question_answer import QuestionAnswerSettings
 from datagen.generators.safety import SafetySettings
 from datagen.generators.summary import SummarySettings
 from datagen.generators.tool_use import ToolUseSettings
 
 AnyGenerator = Annotated[
-    QuestionAnswerSettings | SafetySettings | ToolUseSettings | SummarySettings | PassageSettings,
+    QuestionAnswerSettings
+    | SafetySettings
+    | ToolUseSettings
+    | SummarySettings
+    | PassageSettings
+    | ProblemSettings,
     Field(discriminator="kind"),
 ]
 GENERATORS: Mapping[str, Generator] = {
@@ -23,6 +29,7 @@ GENERATORS: Mapping[str, Generator] = {
     tool_use.KIND: tool_use.GENERATOR,
     summary.KIND: summary.GENERATOR,
     passage.KIND: passage.GENERATOR,
+    problem.KIND: problem.GENERATOR,
 }
 
 
