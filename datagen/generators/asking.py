@@ -49,10 +49,20 @@ class Asker:
         `purpose` tells this request apart from the item's others. Raises FaultyCompletion, and
         what ends a run.
         """
-        name = self._spread(purpose)
-        answered = await self.cast.pool(role).complete(self._ask(purpose, messages), name)
+        _, answer = await self.reasoned(role, purpose, messages)
+        return answer
+
+    async def reasoned(
+        self, role: AgentRole, purpose: str, messages: Sequence[Message | str]
+    ) -> tuple[str, str]:
+        """What a reasoning model thought ("" for any other), and its answer.
+
+        Raises as `text` does.
+        """
+        ask, name = self._ask(purpose, messages), self._spread(purpose)
+        answered = await self.cast.pool(role).complete(ask, name)
         self.models[answered.endpoint.model] = None
-        return answered.completion.text.strip()
+        return answered.completion.reasoning.strip(), answered.completion.text.strip()
 
     async def value(
         self, role: AgentRole, purpose: str, messages: Sequence[Message | str], shape: type[ValueT]

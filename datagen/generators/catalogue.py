@@ -5,11 +5,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from datagen.generators import passage, problem, question_answer, safety, summary, tool_use
+from datagen.generators import (
+    passage,
+    problem,
+    question_answer,
+    reasoning,
+    safety,
+    summary,
+    tool_use,
+)
 from datagen.generators.generator import Generator
 from datagen.generators.passage import PassageSettings
 from datagen.generators.problem import ProblemSettings
 from datagen.generators.question_answer import QuestionAnswerSettings
+from datagen.generators.reasoning import ReasoningSettings
 from datagen.generators.safety import SafetySettings
 from datagen.generators.summary import SummarySettings
 from datagen.generators.tool_use import ToolUseSettings
@@ -20,7 +29,8 @@ AnyGenerator = Annotated[
     | ToolUseSettings
     | SummarySettings
     | PassageSettings
-    | ProblemSettings,
+    | ProblemSettings
+    | ReasoningSettings,
     Field(discriminator="kind"),
 ]
 GENERATORS: Mapping[str, Generator] = {
@@ -30,6 +40,7 @@ GENERATORS: Mapping[str, Generator] = {
     summary.KIND: summary.GENERATOR,
     passage.KIND: passage.GENERATOR,
     problem.KIND: problem.GENERATOR,
+    reasoning.KIND: reasoning.GENERATOR,
 }
 
 
