@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow
 
 from datagen.access import LlmAccess
+from datagen.generators.building import refuse_unusable
 from evaluation.generation import generation_report_settings
 from flows.parameters import Changes, Place
 from flows.result import FlowResult
@@ -76,6 +77,8 @@ def _generated(settings: BuildSettings, place: Place, home: Path) -> list[StepRe
     def access(step: str) -> LlmAccess:
         return llm_access(settings, place, home, step)
 
+    for name, generator in settings.generators.items():
+        refuse_unusable(generator, access(name))
     talks = generate_conversations(settings.generate, access("conversations"), home)
     pairs = generate_preferences(settings.preferences, access("preferences"), talks.ref, home)
     rows = [

@@ -52,6 +52,11 @@ def generated_key(settings: AnyGenerator, access: LlmAccess) -> GenerationKey:
     )
 
 
+def refuse_unusable(settings: AnyGenerator, access: LlmAccess) -> None:
+    """Raise NothingToGenerate where the endpoints cannot make these rows; asks nobody."""
+    _usable_languages(settings, generator_of(settings), access)
+
+
 def build_generated(settings: AnyGenerator, access: LlmAccess, workspace: Workspace) -> Built:
     """Make the records of one generator.
 

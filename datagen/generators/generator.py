@@ -14,6 +14,7 @@ finds a fault.
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -135,10 +136,15 @@ def deal(options: Sequence[OptionT], place: int, *names: object) -> OptionT:
     The order of a round follows from `names` and the number of the round alone.
     """
     number, within = divmod(place, len(options))
-    order = sorted(range(len(options)), key=lambda i: digest_json([*map(str, names), number, i]))
-    return options[order[within]]
+    return options[_order(len(options), number, tuple(map(str, names)))[within]]
 
 
 def share(*names: object) -> float:
     """A number from 0 up to 1 that follows from the names alone."""
     return int(digest_json([*map(str, names)])[:13], 16) / 16**13
+
+
+@lru_cache(maxsize=512)
+def _order(count: int, number: int, names: tuple[str, ...]) -> tuple[int, ...]:
+    """The order of one round of a deal."""
+    return tuple(sorted(range(count), key=lambda i: digest_json([*names, number, i])))

@@ -126,6 +126,19 @@ def test_a_dry_run_counts_the_generators_too(made):
     assert len(server.requests) == before
 
 
+def test_an_endpoint_that_continues_transcripts_is_refused_before_anything_is_bought(tmp_path):
+    with FakeLLM(reply) as server:
+        place = declare(tmp_path, server)
+        with place.endpoints_file.open("a") as stream:
+            stream.write(
+                f"  base: {{base_url: {server.base_url}, model: fake, free: true, "
+                "style: transcript}\n"
+            )
+        with pytest.raises(AssertionError, match="question_answer' needs chat endpoints"):
+            run(tmp_path, "--endpoint", "base")
+        assert server.requests == []
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
