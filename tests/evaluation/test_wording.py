@@ -28,7 +28,7 @@ from validation.reading import TELLING_ORDER
 
 ROOT = Path(__file__).parents[2]
 FAULT_NAMED = re.compile(
-    r"(?:Fault\(\s*name=|_quarantined\(\s*(?:self\.)?place, |_not_ended_by\(.*, )\"(\w+)\""
+    r"(?:Fault\(\s*name=|Unfit\(\s*|_unsound\(\s*|_quarantined\(\s*(?:self\.)?place, |_not_ended_by\(.*, )\"(\w+)\""
 )
 
 
@@ -93,7 +93,7 @@ def test_every_fault_that_rows_can_have_has_words_in_both_languages():
     told |= {criterion.name for criterion in read_rubric("doctor_turn").criteria}
     errors = yaml.safe_load((ROOT / "datagen/clinical_errors.yaml").read_text(encoding="utf-8"))
     told |= {error["name"] for error in errors["errors"]}
-    for path in (*ROOT.glob("validation/*.py"), *ROOT.glob("datagen/*.py")):
+    for path in (*ROOT.glob("validation/*.py"), *ROOT.glob("datagen/**/*.py")):
         told |= set(FAULT_NAMED.findall(path.read_text(encoding="utf-8")))
     assert len(told) > 50
     for language in ("en", "zh"):
