@@ -28,7 +28,8 @@ from validation.reading import TELLING_ORDER
 
 ROOT = Path(__file__).parents[2]
 FAULT_NAMED = re.compile(
-    r"(?:Fault\(\s*name=|Unfit\(\s*|_unsound\(\s*|_quarantined\(\s*(?:self\.)?place, |_not_ended_by\(.*, )\"(\w+)\""
+    r"(?:Fault\(\s*name=|Unfit\(\s*|_unsound\(\s*|_quarantined\(\s*(?:self\.)?place, "
+    r"|_not_ended_by\(.*, )\"(\w+)\""
 )
 
 
