@@ -27,7 +27,7 @@ from datagen.simulation import TalkSettings
 from endpoints.errors import BudgetExceeded
 from endpoints.pool import Share
 from endpoints.prices import Prices
-from tests.datagen.conftest import LIBRARY, ScriptPlayer
+from tests.datagen.conftest import HELLO, LIBRARY, ScriptPlayer
 from tests.fake_llm import FakeLLM
 from tests.structured_replies import asked_shape
 from validation.schemas import Conversation
@@ -436,3 +436,23 @@ def test_critic_and_examiner_may_have_endpoints_of_their_own(access, workspace):
         shapes = {bool(asked_shape(r.body)) for r in players.requests}
         assert shapes == {False}
         assert {asked_shape(r.body) for r in critics.requests} == {frozenset({"remarks", "score"})}
+
+
+def test_each_role_asks_its_own_endpoint_and_the_record_names_the_models(access, workspace):
+    place = workspace()
+    with FakeLLM(ScriptPlayer(), models=("fake", "other")) as server:
+        asked = access(server.base_url)
+        other = asked.endpoint.model_copy(update={"name": "second", "model": "other"})
+        asked = asked.model_copy(update={"roles": {"patient": (Share(endpoint=other),)}})
+        built = build_conversations(SMALL, asked, place)
+        spoke = {"fake": 0, "other": 0}
+        for seen in server.requests:
+            contents = [message["content"] for message in seen.body["messages"][1:2]]
+            patient = bool(contents) and contents[0] in HELLO.values()
+            assert (seen.body["model"] == "other") == patient
+            spoke[seen.body["model"]] += 1
+    assert all(spoke.values())
+    by_role = built.summary["by_role"]
+    assert by_role["patient"]["calls"] == spoke["other"]
+    for talk in read_conversations(place.out):
+        assert talk.source.split()[1:] == ["other", "fake"]
