@@ -22,7 +22,7 @@ from validation.checks import CheckSettings, check_conversation
 from validation.schemas import Conversation, Fault, Message
 
 LANGUAGES = ("en", "zh")
-DOCTOR = ("You are a careful, kind doctor", "您是一位细心、和气的医生")
+KNOWS_THE_TALK = ("You know nothing but what is said in this talk", "除了这次谈话里说到的")
 PATIENT = ("You play a patient", "您在问诊训练中扮演")
 NOTE = ("An earlier try at this talk", "这段谈话先前有一次")
 CRITIC = {"remarks", "score"}
@@ -37,7 +37,7 @@ def who(body):
             frozenset({"lines"}): "polisher",
         }[shape]
     system = body["messages"][0]["content"]
-    return "doctor" if system.startswith(DOCTOR) else "patient"
+    return "doctor" if any(rest in system for rest in KNOWS_THE_TALK) else "patient"
 
 
 def noted(body):
