@@ -76,12 +76,14 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> Setti
     """Say which settings are wrong, what was given, and what was perhaps meant."""
     lines = []
     for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"])
+        name = ".".join(str(part) for part in fault["loc"] if part != "[key]")
         if fault["type"] == "extra_forbidden":
             known = _fields_at(model, fault["loc"][:-1])
             near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
             meant = f"did you mean {near[0]!r}? " if near else ""
             lines.append(f"{name}: no such setting; {meant}allowed: {', '.join(sorted(known))}")
+        elif not name:  # what is wrong with all together; its message names what was given
+            lines.append(fault["msg"].removeprefix("Value error, "))
         else:
             lines.append(f"{name}: {fault['msg']} (got {fault['input']!r})")
     return SettingsError(f"{where}:\n  " + "\n  ".join(lines))

@@ -45,20 +45,25 @@ class Request:
     settings: "dict[str, JsonValue]" = field(default_factory=dict)
 
     def parameters(self) -> "tuple[str, Changes, Place]":
-        """The flow's parameters. Raises SettingsError for a malformed assignment."""
-        from flows.overrides import parse_assignments
+        """The flow's parameters. Raises SettingsError for a malformed assignment or option."""
+        from pydantic import ValidationError
+
+        from flows.overrides import explain, parse_assignments
         from flows.parameters import Changes, Place
 
         overrides = parse_assignments(self.assignments) | self.settings
         if self.rows is not None:
             overrides["generate.rows"] = count_rows(self.rows, self.home)
-        changes = Changes(
-            endpoint=self.endpoint,
-            budget_usd=self.budget_usd,
-            data_files=tuple(str(path.absolute()) for path in self.data),
-            generate=self.generate,
-            overrides=overrides,
-        )
+        try:
+            changes = Changes(
+                endpoint=self.endpoint,
+                budget_usd=self.budget_usd,
+                data_files=tuple(str(path.absolute()) for path in self.data),
+                generate=self.generate,
+                overrides=overrides,
+            )
+        except ValidationError as error:
+            raise explain(error, Changes, "the options of the command") from None
         place = Place(home=self.home.absolute(), endpoints_file=self.endpoints_file)
         return self.profile, changes, place
 

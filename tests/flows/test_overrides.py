@@ -1,5 +1,7 @@
+from typing import Literal
+
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from flows.overrides import (
     SettingsError,
@@ -48,6 +50,31 @@ def test_a_misspelt_setting_is_named_with_the_nearest_allowed_one():
         Outer.model_validate({"stages": {"dpo": {"betta": 1}}})
     message = str(explain(caught.value, Outer, "profile 'x'"))
     assert "stages.dpo.betta: no such setting; did you mean 'beta'? allowed: beta" in message
+
+
+class Whole(BaseModel):
+    roles: dict[Literal["judge"], str] = {}
+    secret: int = 0
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Whole":
+        if self.secret:
+            raise ValueError("steps names ['prefs']; there are ['cases']")
+        return self
+
+
+def test_what_is_wrong_with_all_together_is_said_without_the_whole_profile():
+    with pytest.raises(ValidationError) as caught:
+        Whole.model_validate({"secret": 4711})
+    message = str(explain(caught.value, Whole, "profile 'x'"))
+    assert message == "profile 'x':\n  steps names ['prefs']; there are ['cases']"
+
+
+def test_a_key_that_is_not_allowed_is_named_as_it_was_written():
+    with pytest.raises(ValidationError) as caught:
+        Whole.model_validate({"roles": {"juge": "x"}})
+    message = str(explain(caught.value, Whole, "profile 'x'"))
+    assert "roles.juge: Input should be 'judge' (got 'juge')" in message
 
 
 def test_an_unknown_profile_lists_those_there_are():

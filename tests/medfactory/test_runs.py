@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from artifacts.errors import NoSpace
-from medfactory.runs import clear_cause, interrupts_come_again
+from flows.overrides import SettingsError
+from medfactory.runs import Request, clear_cause, interrupts_come_again
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -67,3 +68,9 @@ def test_other_errors_of_finalizers_are_left_to_python(monkeypatch):
     with interrupts_come_again():
         Dying(ValueError("odd"))
     assert seen == [ValueError]
+
+
+@pytest.mark.parametrize("cap", [-1.0, float("nan")])
+def test_a_cap_that_cannot_be_is_named_as_a_setting_is(cap):
+    with pytest.raises(SettingsError, match="budget_usd: .*greater than or equal to 0"):
+        Request("small", budget_usd=cap).parameters()
