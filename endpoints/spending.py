@@ -51,7 +51,8 @@ def with_estimate(error: BudgetExceeded, spent_usd: float, done: int, total: int
         text = str(nothing)
         rest, sentence = None, text[0].upper() + text[1:] + "."
     enough = (
-        f" A cap of ${error.spent_usd + rest:.2f} would be about enough."
+        f" A cap of ${error.spent_usd + rest:.2f} would be about enough for these rows; "
+        "what steps after this one buy comes on top."
         if rest is not None and error.spent_usd is not None and done < total
         else ""
     )

@@ -37,6 +37,7 @@ def test_the_error_says_what_more_would_cost_and_which_cap_would_do():
     for part in ("the cap is reached.", "10 of 40 rows", "other 30", "about $6.0000 more"):
         assert part in str(error)
     assert "A cap of $11.00" in str(error)  # what the ledger holds, and the rest
+    assert "what steps after this one buy comes on top" in str(error)
     assert more_would_cost(2.0, done=40, total=40) == "All 40 rows are finished."
 
 
