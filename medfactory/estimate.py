@@ -31,11 +31,11 @@ def show_estimate(request: Request, *, dry_run: bool, pilot: int | None, trace: 
                 )
 
             run = estimate(profile, changes, place, pilot, show)
-        for line in _lines(run):
+        for line in _lines(run, bought=pilot is not None):
             console.print(line, highlight=False)
 
 
-def _lines(run: "DryRun") -> list[str | Table]:
+def _lines(run: "DryRun", *, bought: bool) -> list[str | Table]:
     table = Table(title="What it would take", title_justify="left")
     table.add_column("step", no_wrap=True)
     for heading in ("rows", "kept", "calls", "prompt tokens", "answer tokens", "USD", "minutes"):
@@ -53,10 +53,11 @@ def _lines(run: "DryRun") -> list[str | Table]:
         )
     first = run.steps[0]
     lines: list[str | Table] = [table]
+    sent = "Nothing but the pilot was sent" if bought else "Nothing was sent for this"
     lines.append(
         f"In all about [bold]${run.cost_usd:.4f}[/bold] and [bold]{run.minutes:.1f} minutes[/bold] "
         f"at least, carried over from {first.pilot_rows} conversations that the journal holds. "
-        "Nothing was sent for this; what the journal holds is not bought again."
+        f"{sent}; what the journal holds is not bought again."
     )
     if run.budget_usd is None:
         lines.append("No cap is set: give one with --budget-usd.")
