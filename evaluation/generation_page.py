@@ -289,7 +289,7 @@ def cost_section(steps: Sequence[StepCost], words: Words) -> Row:
         )
         rows.append(
             {
-                "name": say["steps"].get(step.step, step.step),
+                "name": say["steps"].get(step.step, step.step.removeprefix("generated_")),
                 "cells": [
                     f"{step.made:,}",
                     f"{step.quarantined:,}",

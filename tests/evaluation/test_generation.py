@@ -6,10 +6,11 @@ from evaluation.coverage import age_band, coverage_of, read_case_facts
 from evaluation.errors import MissingInput, NotEnoughData
 from evaluation.generation import (
     GenerationNumbers,
+    StepCost,
     build_generation_report,
     generation_report_settings,
 )
-from evaluation.generation_page import pair_section, read_generation_words
+from evaluation.generation_page import cost_section, pair_section, read_generation_words
 from evaluation.human_talk import read_human_talk
 from tests.evaluation import factory
 from tests.evaluation.test_report import Reader
@@ -247,3 +248,25 @@ def test_what_judges_say_is_told_with_intervals_and_absent_figures_are_left_out(
     (judge,) = shown["judges"]
     assert judge["cells"] == ["0.20, n\u00a0=\u00a020", "–", "–"]
     assert [row["count"] for row in shown["pairs"]] == [4, 2]
+
+
+@pytest.mark.parametrize(("language", "named"), [("en", "Safety talks"), ("zh", "安全对话")])
+def test_steps_of_other_generators_are_named_in_the_readers_language(language, named):
+    def cost(step):
+        return StepCost(
+            step=step,
+            made=2,
+            quarantined=0,
+            kept=2,
+            calls=2,
+            from_journal=0,
+            prompt_tokens=2,
+            completion_tokens=2,
+            cost_usd=0.1,
+            seconds=1.0,
+            retried={},
+        )
+
+    steps = [cost("generated_safety"), cost("generated_my_clinic")]
+    rows = cost_section(steps, read_generation_words(language))["costs"]
+    assert [row["name"] for row in rows] == [named, "my_clinic"]
