@@ -4,6 +4,7 @@ The draw depends on a name that the caller gives (a talk's), so that one talk is
 model, and a run that starts again draws the same one.
 """
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,8 +121,15 @@ class Pool:
                 return await self._told(completer, request)
             except (EndpointDown, QuotaExhausted) as down:
                 self._lost[completer.settings.name] = error = down
+                logging.getLogger(__name__).warning("%s", self._stepping_in(completer))
         assert error is not None
         raise error
+
+    def _stepping_in(self, lost: Completer) -> str:
+        name = lost.settings.name
+        left = [c.settings.name for c in self.completers if c.settings.name not in self._lost]
+        then = f"asking {' or '.join(map(repr, left))} instead" if left else "none is left to ask"
+        return f"endpoint {name!r} is given up for this role: {then}"
 
     async def _told(self, completer: Completer, request: ChatRequest) -> Answered:
         try:

@@ -75,6 +75,14 @@ def test_a_fallback_steps_in_and_its_answer_is_not_bought_again(tmp_path):
         assert [request.body["model"] for request in server.requests] == ["spare", "spare", "main"]
 
 
+def test_the_log_says_once_which_endpoint_is_given_up_and_who_steps_in(tmp_path, caplog):
+    with FakeLLM(models=("spare",)) as server:
+        spare = endpoint("spare", server.base_url)
+        asked(tmp_path, [(endpoint("main", DEAD), 1.0)], ["one", "two"], [spare])
+    said = [r.getMessage() for r in caplog.records if r.name == "endpoints.pool"]
+    assert said == ["endpoint 'main' is given up for this role: asking 'spare' instead"]
+
+
 def test_the_last_endpoints_error_is_raised_where_all_are_down(tmp_path):
     with pytest.raises(EndpointDown, match="'spare'"):
         asked(tmp_path, [(endpoint("main", DEAD), 1.0)], ["one"], [endpoint("spare", DEAD)])
