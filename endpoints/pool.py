@@ -102,15 +102,18 @@ class Pool:
     async def complete(self, ask: Ask, name: str) -> Answered:
         """The answer of the endpoint drawn for `name`; of the next one where that is down.
 
-        `ask` makes the request for an endpoint. What any of them has answered is not bought
-        again. Raises FaultyCompletion, the last endpoint's error where all are down, and
+        `ask` makes the request for an endpoint. What the drawn one or a fallback has answered is
+        not bought again. Raises FaultyCompletion, the last endpoint's error where all are down, and
         whatever ends a run.
         """
         order = self._order(name)
         requests = [(completer, ask(completer.settings)) for completer in order]
+        # Other members are left out: an old journal of one model would undo the weights.
+        stepping_in = {completer.settings.name for completer in self.fallbacks}
         if len(order) > 1:
-            for completer, request in requests:
-                if completer.knows(request):
+            for place, (completer, request) in enumerate(requests):
+                may_answer = place == 0 or completer.settings.name in stepping_in
+                if may_answer and completer.knows(request):
                     return await self._told(completer, request)
         error: EndpointError | None = None
         for completer, request in requests:

@@ -75,6 +75,17 @@ def test_a_fallback_steps_in_and_its_answer_is_not_bought_again(tmp_path):
         assert [request.body["model"] for request in server.requests] == ["spare", "spare", "main"]
 
 
+def test_a_member_that_is_added_gets_its_share_though_the_journal_knows_the_other(tmp_path):
+    names = [f"talk {i}" for i in range(40)]
+    with FakeLLM(models=("a", "b")) as server:
+        a, b = endpoint("a", server.base_url), endpoint("b", server.base_url)
+        asked(tmp_path, [(a, 1.0)], names)
+        both, _ = asked(tmp_path, [(a, 1.0), (b, 1.0)], names)
+        bought = [request.body["model"] for request in server.requests[len(names) :]]
+    assert 8 <= Counter(both)["b"] <= 32
+    assert bought == ["b"] * Counter(both)["b"]
+
+
 def test_the_log_says_once_which_endpoint_is_given_up_and_who_steps_in(tmp_path, caplog):
     with FakeLLM(models=("spare",)) as server:
         spare = endpoint("spare", server.base_url)
