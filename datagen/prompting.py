@@ -8,15 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError
 
 from artifacts.digest import digest_file
 from datagen.errors import PromptError
+from judging.prompt_files import read_prompt_file
 from validation.schemas import Frozen, Language, NonBlank
 
 PROMPTS = Path(__file__).with_name("prompts")
-MARK = "---\n"
 
 Style = Literal["chat", "transcript"]
 
@@ -34,20 +33,13 @@ class Prompt(Frozen):
 def read_prompt(language: Language, style: Style, name: str, folder: Path = PROMPTS) -> Prompt:
     """Read one prompt. Raises PromptError naming the file and what it lacks."""
     path = folder / language / style / f"{name}.j2"
-    if not path.is_file():
-        there = sorted(p.stem for p in path.parent.glob("*.j2"))
-        raise PromptError(f"there is no prompt {path}; in its folder are: {there}")
-    content = path.read_text(encoding="utf-8")
-    _, mark, rest = content.partition(MARK)
-    front, end, body = rest.partition(MARK)
-    if not (content.startswith(MARK) and mark and end):
-        raise PromptError(f"{path}: it must begin with YAML between two lines `---`")
-    matter = yaml.safe_load(front)
-    if not isinstance(matter, dict) or not isinstance(matter.get("version"), int):
-        raise PromptError(f"{path}: the front matter must hold `version: <whole number>`")
+    try:
+        version, body = read_prompt_file(path)
+    except ValueError as error:
+        raise PromptError(str(error)) from None
     return Prompt(
         name=f"{language}/{style}/{name}",
-        version=matter["version"],
+        version=version,
         digest=digest_file(path),
         text=body.strip("\n"),
     )

@@ -7,16 +7,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateError
 
 from artifacts.digest import digest_file
 from judging.errors import JudgePromptError
+from judging.prompt_files import read_prompt_file
 from judging.rubric_files import rubric_path
 from validation.schemas import Language
 
 PROMPTS = Path(__file__).with_name("prompts")
-MARK = "---\n"
 
 
 def render_prompt(language: Language, name: str, **values: Any) -> str:
@@ -45,19 +44,10 @@ def judging_digests(rubric: str) -> dict[str, str]:
 
 def _read(name: str) -> str:
     """The text of a prompt below its front matter; `name` is `<language>/<name>`."""
-    path = PROMPTS / f"{name}.j2"
-    if not path.is_file():
-        there = sorted(file.stem for file in path.parent.glob("*.j2"))
-        raise JudgePromptError(f"there is no prompt {path}; in its folder are: {there}")
-    content = path.read_text(encoding="utf-8")
-    _, mark, rest = content.partition(MARK)
-    front, end, body = rest.partition(MARK)
-    if not (content.startswith(MARK) and mark and end):
-        raise JudgePromptError(f"{path}: it must begin with YAML between two lines `---`")
-    matter = yaml.safe_load(front)
-    if not isinstance(matter, dict) or not isinstance(matter.get("version"), int):
-        raise JudgePromptError(f"{path}: the front matter must hold `version: <whole number>`")
-    return body
+    try:
+        return read_prompt_file(PROMPTS / f"{name}.j2")[1]
+    except ValueError as error:
+        raise JudgePromptError(str(error)) from None
 
 
 @cache
